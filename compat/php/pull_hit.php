@@ -1,0 +1,98 @@
+<?php
+/**
+ * pullgate's hook: tells Push & Pull which guest this hit belongs to.
+ *
+ * pullgate adds two headers to the request of a visitor whose cookie it has verified:
+ *
+ *     Pull-User-Id: -17
+ *     Pull-User-Token: t=<unix time>,v1=<hex HMAC-SHA256 of "<unix time>.-17">
+ *
+ * When both hold and nobody is logged in, this file defines PULL_USER_ID as -17. In every other
+ * case it does nothing, and says nothing.
+ *
+ * With Bitrix, one line in /bitrix/php_interface/init.php (the hook then waits for OnProlog,
+ * where $USER is known):
+ *
+ *     require __DIR__ . '/pull_hit.php';
+ *
+ * Without Bitrix, require it before PULL_USER_ID is needed, or ask \Pullgate\guest_id().
+ *
+ * `pullgate php-hook` prints this file with the site's keys filled in. As it stands here it takes
+ * them from the environment: PULLGATE_TOKEN_KEYS, hex, separated by commas. PHP 7.2 and later.
+ */
+
+namespace Pullgate;
+
+if (!\function_exists('Pullgate\guest_id')) { // the file may be required twice
+
+    /**
+     * The number of the guest whose hit this is, always negative; null when there is none or when
+     * pullgate did not vouch for it. Does not ask whether somebody is logged in.
+     */
+    function guest_id(): ?int
+    {
+        $id = isset($_SERVER['HTTP_PULL_USER_ID']) ? $_SERVER['HTTP_PULL_USER_ID'] : null;
+        $token = isset($_SERVER['HTTP_PULL_USER_TOKEN']) ? $_SERVER['HTTP_PULL_USER_TOKEN'] : null;
+        if (!\is_string($id) || !\is_string($token)
+            || !\preg_match('/^-[1-9][0-9]{0,9}$/D', $id)
+            || !\preg_match('/^t=([0-9]{1,12}),v1=([0-9a-f]{64})$/D', $token, $parts)
+        ) {
+            return null;
+        }
+        $fits = (int)$id >= -2147483647; // the site keeps the number in a signed 32-bit column
+        $fresh = \abs(\time() - (int)$parts[1]) <= 300; // seconds, either way: clocks differ
+        return $fits && $fresh && signed($parts[1] . '.' . $id, $parts[2]) ? (int)$id : null;
+    }
+
+    /** Whether one of the keys signs the text so. */
+    function signed(string $text, string $signature): bool
+    {
+        foreach (token_keys() as $key) {
+            if (\hash_equals(\hash_hmac('sha256', $text, $key), $signature)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** The keys as bytes: those filled in here, else those of the environment; none means no guest. */
+    function token_keys(): array
+    {
+        $keys = [/* pullgate:keys */];
+        if (!$keys) {
+            $keys = \explode(',', (string)\getenv('PULLGATE_TOKEN_KEYS'));
+        }
+        // Under 16 bytes it is a slip, not a key.
+        $whole = \preg_grep('/^(?:[0-9a-f]{2}){16,}$/Di', \array_map('trim', $keys));
+        return \array_map('hex2bin', $whole);
+    }
+
+    /** Whether this hit has a user of its own, whose number must not be overridden. */
+    function authorized(): bool
+    {
+        $user = isset($GLOBALS['USER']) ? $GLOBALS['USER'] : null;
+        return \is_object($user) && \method_exists($user, 'IsAuthorized') && $user->IsAuthorized();
+    }
+
+    /** Defines PULL_USER_ID for a verified guest, unless somebody is logged in or the site did it. */
+    function define_guest(): void
+    {
+        if (\defined('PULL_USER_ID') || authorized()) {
+            return;
+        }
+        $id = guest_id();
+        if ($id !== null) {
+            \define('PULL_USER_ID', $id);
+        }
+    }
+}
+
+// Sort 2 comes before the pull module's own handlers.
+if (\function_exists('AddEventHandler')) {
+    \AddEventHandler('main', 'OnProlog', 'Pullgate\define_guest', 2);
+} elseif (\class_exists('Bitrix\Main\EventManager', false)) {
+    \Bitrix\Main\EventManager::getInstance()
+        ->addEventHandlerCompatible('main', 'OnProlog', 'Pullgate\define_guest', false, 2);
+} else {
+    define_guest();
+}
