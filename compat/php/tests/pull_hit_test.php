@@ -173,7 +173,7 @@ $cases = [
         return defined_id();
     }],
     'keys that are none' => [null, function () {
-        hit('-17', token('-17'), ',zz,abc,00,' . substr(KEY, 1) . ",,\xff");
+        hit('-17', token('-17', 0, '00'), ',zz,abc,00,' . substr(KEY, 1) . ",,\xff");
         return defined_id();
     }],
     'keys filled in' => [-17, function () {
