@@ -1,0 +1,292 @@
+//! `pullgate.toml`: text in, [`Config`] out, or every fault in it at once.
+//!
+//! The functions from [`config`] on are the file's table of contents: a line a key, with its
+//! default. How a line is read and reported is in the modules below; `docs/configuration.md` is the
+//! same table for administrators.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use http::HeaderName;
+use ipnet::IpNet;
+use pullgate_compat::signature::Algorithm;
+
+use self::reading::Reading;
+pub(crate) use self::report::{Faults, Mismatch, Warning};
+use self::report::{Finding, Problem, expected};
+use self::section::Section;
+use self::units::{days, hours, mib, seconds};
+use self::value::Value;
+use super::{
+    Address, Config, Guest, History, Limits, Listener, Log, LogFormat, Origin, Paths, Push, Role,
+    SameSite, Server, SharedCache, Upstream,
+};
+
+mod address;
+mod checks;
+mod excerpt;
+mod names;
+mod reading;
+mod report;
+mod secret;
+mod section;
+mod units;
+mod value;
+
+/// A configuration and what is odd about it.
+pub(crate) type Outcome = Result<(Config, Vec<Warning>), Faults>;
+
+const LOOPBACK: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+
+/// Reads a file.
+pub(crate) fn load(path: &Path) -> Outcome {
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let reading = Reading::new(&text, path, &variable);
+    if let Cow::Owned(_) = text {
+        reading.report_bytes();
+    }
+    read(reading)
+}
+
+/// Reads the text of a file; relative paths start at the file's folder.
+pub(crate) fn parse(text: &str, file: &Path) -> Outcome {
+    read(Reading::new(text, file, &variable))
+}
+
+/// What holds without a file.
+pub(crate) fn defaults(upstream: Origin) -> Config {
+    let reading = Reading::new("", Path::new(""), &variable);
+    let mut defaults = Section::file(&reading, &reading.table(), config);
+    defaults.upstream.origin = upstream;
+    defaults
+}
+
+fn read(reading: Reading<'_>) -> Outcome {
+    let config = Section::file(&reading, &reading.table(), config);
+    Ok((config, reading.outcome()?))
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Faults {
+    Faults(vec![Finding {
+        file: path.to_owned(),
+        place: None,
+        key: String::new(),
+        problem: Problem::Unreadable(error),
+    }])
+}
+
+fn config(file: &mut Section<'_>) -> Config {
+    let server = file.section("server", server);
+    let listeners = listeners(file);
+    Config {
+        server,
+        upstream: file.section("upstream", |s| upstream(s, &listeners)),
+        listeners,
+        guest: file.section("guest", guest),
+        push: file.section("push", push),
+        history: file.section("history", history),
+        log: file.section("log", log),
+    }
+}
+
+fn server(s: &mut Section<'_>) -> Server {
+    Server {
+        state_dir: s.path("state_dir", "/var/lib/pullgate"),
+        threads: s.number("threads", 0, 0..=1024),
+        trusted_proxies: s.list("trusted_proxies", vec![LOOPBACK], names::network),
+        max_connections: s.number("max_connections", 0, 0..=10 * MANY),
+        header_timeout: s.duration("header_timeout", seconds(60)),
+        body_timeout: s.duration("body_timeout", seconds(60)),
+        send_timeout: s.duration("send_timeout", seconds(60)),
+        drain_timeout: s.duration_or_zero("drain_timeout", seconds(30)),
+    }
+}
+
+fn listeners(file: &mut Section<'_>) -> Vec<Listener> {
+    let mut taken = Vec::new();
+    let written = file.sections("listener", |s| listener(s, &mut taken));
+    match written {
+        Some(listeners) => listeners.into_iter().flatten().collect(),
+        None => default_listeners(),
+    }
+}
+
+fn default_listeners() -> Vec<Listener> {
+    let tcp = |ip, port, role| Listener {
+        address: Address::Tcp(SocketAddr::new(IpAddr::V4(ip), port)),
+        role,
+    };
+    vec![
+        tcp(Ipv4Addr::UNSPECIFIED, 80, Role::Site),
+        tcp(Ipv4Addr::LOCALHOST, 8895, Role::Publish),
+        tcp(Ipv4Addr::LOCALHOST, 8899, Role::Admin),
+    ]
+}
+
+/// `None` after a fault.
+fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<Listener> {
+    let address = s.required("address", address::ADDRESS, address::address);
+    let role = s.one_of("role", Role::Site, &ROLES);
+    checks::no_tls_yet(s);
+    let address = address?;
+    checks::own_address(s, &address, taken);
+    checks::exposure(s, &address, role);
+    Some(Listener { address, role })
+}
+
+fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
+    let origin = s.required("url", address::ORIGIN, address::origin);
+    if let Some(origin) = &origin {
+        checks::no_loop(s, origin, listeners);
+    }
+    Upstream {
+        origin: origin.unwrap_or_else(nowhere),
+        connect_timeout: s.duration("connect_timeout", seconds(5)),
+        response_timeout: s.duration("response_timeout", seconds(300)),
+        idle_timeout: s.duration("idle_timeout", seconds(4)),
+        max_idle: s.number("max_idle", 64, 0..=MANY),
+    }
+}
+
+/// Stands in where a fault keeps the configuration from being used.
+fn nowhere() -> Origin {
+    Origin::Unix(PathBuf::new())
+}
+
+fn guest(s: &mut Section<'_>) -> Guest {
+    let guest = Guest {
+        enabled: s.flag("enabled", true),
+        secrets: secret::secrets(s, "secrets"),
+        cookie: s.read("cookie", "PULL_GUEST".to_owned(), names::cookie),
+        cookie_domain: s.read("cookie_domain", None, names::domain),
+        cookie_max_age: s.duration("cookie_max_age", days(365)),
+        cookie_same_site: s.one_of("cookie_same_site", SameSite::Lax, &SAME_SITES),
+        header: s.read("header", PULL_USER_ID, names::header),
+        token_header: s.read("token_header", PULL_USER_TOKEN, names::header),
+        exclude: s.list("exclude", excluded(), names::path_prefix),
+        new_per_minute: s.number("new_per_minute", 60, 1..=MANY),
+        shared_cache: s.one_of("shared_cache", SharedCache::Private, &SHARED_CACHES),
+    };
+    // Checked though this version always answers guests, and as version 4.
+    s.section("push", |s| {
+        s.flag("enabled", true);
+        s.number("version", 4u8, 3..=4);
+    });
+    checks::headers_differ(s, &guest);
+    checks::cookie_is_kept(s, &guest);
+    guest
+}
+
+fn excluded() -> Vec<String> {
+    strings(&["/bitrix/admin/", "/upload/"])
+}
+
+fn push(s: &mut Section<'_>) -> Push {
+    Push {
+        signature_key: secret::secret(s, "signature_key"),
+        signature_algo: s.read("signature_algo", Algorithm::Sha1, algorithm),
+        publish_allow: s.list("publish_allow", vec![], names::network),
+        ping_interval: s.duration("ping_interval", seconds(40)),
+        poll_timeout: s.duration("poll_timeout", seconds(40)),
+        paths: s.section("paths", paths),
+        limits: s.section("limits", limits),
+    }
+}
+
+fn algorithm(value: &Value<'_>) -> Result<Algorithm, Mismatch> {
+    let form = || value::alternatives(Algorithm::NAMES.iter().copied());
+    let name = value.text(&form())?;
+    name.parse().map_err(|_| expected(form()))
+}
+
+fn paths(s: &mut Section<'_>) -> Paths {
+    let mut list = |key, default: &[&str]| s.filled_list(key, strings(default), names::push_prefix);
+    let paths = Paths {
+        publish: list("pub", &["/bitrix/pub/"]),
+        subscribe: list("sub", &["/bitrix/sub/", "/bitrix/subws/"]),
+        rest: list("rest", &["/bitrix/rest/", "/bitrix/pubweb/"]),
+        stat: list("stat", &["/server-stat/"]),
+    };
+    checks::paths_differ(s, &paths);
+    paths
+}
+
+fn limits(s: &mut Section<'_>) -> Limits {
+    Limits {
+        max_payload: s.size("max_payload", mib(1)),
+        max_connections_per_channel: s.number("max_connections_per_channel", 100, 1..=MANY),
+        max_messages_per_request: s.number("max_messages_per_request", 100, 1..=MANY),
+        max_channels_per_request: s.number("max_channels_per_request", 100, 1..=MANY),
+        message_ttl: s.duration("message_ttl", hours(24)),
+        channel_ttl: s.duration("channel_ttl", hours(24)),
+        subscriber_queue: s.size("subscriber_queue", mib(4)),
+    }
+}
+
+fn history(s: &mut Section<'_>) -> History {
+    let engine = s.one_of("engine", Engine::Memory, &ENGINES);
+    s.read("redis_url", (), names::redis_url);
+    s.one_of("durability", (), &[("interval", ()), ("always", ())]);
+    checks::engine_is_known(s, engine);
+    History {
+        max_memory: s.size("max_memory", mib(256)),
+    }
+}
+
+fn log(s: &mut Section<'_>) -> Log {
+    Log {
+        level: s.read("level", "info".to_owned(), names::log_filter),
+        format: s.one_of("format", LogFormat::Text, &LOG_FORMATS),
+        access: s.flag("access", true),
+    }
+}
+
+/// More of anything that is counted would be a slip, and nothing overflows below it.
+const MANY: u64 = 1_000_000;
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+const PULL_USER_ID: HeaderName = HeaderName::from_static("pull-user-id");
+const PULL_USER_TOKEN: HeaderName = HeaderName::from_static("pull-user-token");
+
+const ROLES: [(&str, Role); 3] = [
+    ("site", Role::Site),
+    ("publish", Role::Publish),
+    ("admin", Role::Admin),
+];
+
+const SAME_SITES: [(&str, SameSite); 3] = [
+    ("Lax", SameSite::Lax),
+    ("Strict", SameSite::Strict),
+    ("None", SameSite::None),
+];
+
+const SHARED_CACHES: [(&str, SharedCache); 2] = [
+    ("private", SharedCache::Private),
+    ("defer", SharedCache::Defer),
+];
+
+const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// What may be asked for; this version has the first.
+#[derive(Debug, Clone, Copy)]
+enum Engine {
+    Memory,
+    Disk,
+    Redis,
+}
+
+const ENGINES: [(&str, Engine); 3] = [
+    ("memory", Engine::Memory),
+    ("disk", Engine::Disk),
+    ("redis", Engine::Redis),
+];

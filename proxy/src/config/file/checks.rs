@@ -1,0 +1,122 @@
+//! What single keys cannot show: values that do not go together, and what this version cannot do.
+
+use super::Engine;
+use super::address::is_exposed;
+use super::report::{Mismatch, expected};
+use super::section::Section;
+use super::units::days;
+use crate::config::{Address, Guest, Listener, Origin, Paths, Role, SameSite};
+
+/// Browsers cut a cookie's life to this (RFC 6265bis).
+const LONGEST_COOKIE_DAYS: u64 = 400;
+
+/// Ignoring these would serve in the clear what was meant to be encrypted, or believe a client
+/// about its address.
+pub(super) fn no_tls_yet(s: &mut Section<'_>) {
+    if let Some(tls) = s.value("tls") {
+        tls.fault(expected(
+            "no such key: TLS is not supported yet, let a proxy in front of pullgate do it",
+        ));
+    }
+    if s.flag("proxy_protocol", false) {
+        s.fault("proxy_protocol", expected("false: it is not supported yet"));
+    }
+}
+
+/// Two listeners at one address would share its connections at random.
+pub(super) fn own_address(s: &Section<'_>, address: &Address, taken: &mut Vec<(Address, String)>) {
+    let same = taken.iter().find(|(other, _)| other.is_same(address));
+    if let Some((_, key)) = same {
+        let form = format!("an address of its own: {key} has this one");
+        s.fault("address", expected(form));
+    }
+    taken.push((address.clone(), s.full("address")));
+}
+
+pub(super) fn exposure(s: &Section<'_>, address: &Address, role: Role) {
+    if is_exposed(address, role) {
+        let danger = match role {
+            Role::Publish => "whoever reaches this address may publish to everyone",
+            Role::Site | Role::Admin => "whoever reaches this address sees how the site is doing",
+        };
+        s.warn("address", format!("{danger}: keep it from the internet"));
+    }
+}
+
+/// A site that is pullgate itself would be asked without end.
+pub(super) fn no_loop(s: &Section<'_>, origin: &Origin, listeners: &[Listener]) {
+    let receives = |listener: &&Listener| listener.address.receives(origin);
+    if listeners.iter().any(|listener| receives(&listener)) {
+        s.fault(
+            "url",
+            expected("the site's address: this one is a listener of pullgate"),
+        );
+    }
+}
+
+pub(super) fn headers_differ(s: &Section<'_>, guest: &Guest) {
+    if guest.header == guest.token_header {
+        let (key, other) = match s.has("token_header") {
+            true => ("token_header", "guest.header"),
+            false => ("header", "guest.token_header"),
+        };
+        s.fault(key, expected(format!("another name than {other}")));
+    }
+}
+
+pub(super) fn cookie_is_kept(s: &Section<'_>, guest: &Guest) {
+    if guest.cookie_same_site == SameSite::None {
+        let remark = "browsers keep such a cookie only when it came by https";
+        s.warn("cookie_same_site", remark);
+    }
+    if guest.cookie_max_age > days(LONGEST_COOKIE_DAYS) {
+        let remark = format!("browsers keep a cookie for {LONGEST_COOKIE_DAYS}d at most");
+        s.warn("cookie_max_age", remark);
+    }
+}
+
+/// A prefix decides what is served, so it can stand for one kind only. Lists at their default
+/// cannot be at fault.
+pub(super) fn paths_differ(s: &Section<'_>, paths: &Paths) {
+    let kinds = [
+        ("pub", &paths.publish),
+        ("sub", &paths.subscribe),
+        ("rest", &paths.rest),
+        ("stat", &paths.stat),
+    ];
+    for (rank, (kind, _)) in kinds.iter().enumerate() {
+        for item in s.items(kind) {
+            let Some(path) = item.node.as_str().map(str::to_ascii_lowercase) else {
+                continue;
+            };
+            let taken = kinds.iter().enumerate().find(|(other, (key, list))| {
+                let counts = *other < rank || *other > rank && !s.has(key);
+                counts && list.contains(&path)
+            });
+            if let Some((_, (key, _))) = taken {
+                let form = format!("a path of its own: push.paths.{key} has this one");
+                item.fault(expected(form));
+            }
+        }
+    }
+}
+
+pub(super) fn engine_is_known(s: &Section<'_>, engine: Engine) {
+    match engine {
+        Engine::Memory => {}
+        Engine::Disk => {
+            let remark = "this version keeps history in memory: it does not survive a restart";
+            s.warn("engine", remark);
+            if s.has("durability") {
+                s.warn(
+                    "durability",
+                    "without effect while history is kept in memory",
+                );
+            }
+        }
+        Engine::Redis => s.fault(
+            "engine",
+            Mismatch::new("\"redis\"", "\"memory\": Redis is not supported yet"),
+        ),
+    }
+}

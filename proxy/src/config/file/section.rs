@@ -1,0 +1,300 @@
+//! A table being read: every key is asked for once, with its default; keys that nobody asked for
+//! are faults.
+
+use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::reading::{Reading, Show};
+use super::report::{Mismatch, Problem, expected};
+use super::units;
+use super::value::Value;
+
+pub(super) struct Section<'a> {
+    reading: &'a Reading<'a>,
+    /// `None`: the file does not have it, and everything is at its default.
+    table: Option<&'a DeTable<'a>>,
+    /// E.g. `push.limits`; empty for the file itself.
+    path: String,
+    /// Its header, or the start of the file.
+    at: Range<usize>,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// Reads a whole file.
+    pub(super) fn file<T>(
+        reading: &'a Reading<'a>,
+        table: &'a DeTable<'a>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        Self::new(reading, Some(table), String::new(), 0..0).finish(read)
+    }
+
+    fn new(
+        reading: &'a Reading<'a>,
+        table: Option<&'a DeTable<'a>>,
+        path: String,
+        at: Range<usize>,
+    ) -> Self {
+        Self {
+            reading,
+            table,
+            path,
+            at,
+            asked: Vec::new(),
+        }
+    }
+
+    fn finish<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let result = read(&mut self);
+        self.report_unknown();
+        result
+    }
+
+    /// A table inside this one.
+    pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let value = self.value(key);
+        let table = value.as_ref().and_then(|value| {
+            value.checked(|value| {
+                let table = value.node.as_table();
+                table.ok_or_else(|| expected(format!("a table, [{}]", value.key)))
+            })
+        });
+        let at = value.map_or(0..0, |value| value.span);
+        Self::new(self.reading, table, self.full(key), at).finish(read)
+    }
+
+    /// A list of tables, `[[key]]`; `None` if there is no such list.
+    pub(super) fn sections<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let value = self.value(key)?;
+        let form = || expected(format!("tables in double brackets, [[{key}]]"));
+        let items = value.checked(|value| {
+            let items = value.items().map_err(|_| form())?;
+            let filled = (!items.is_empty()).then_some(items);
+            filled.ok_or_else(|| Mismatch::new("an empty list", "at least one"))
+        })?;
+        let read_one = |item: &Value<'a>| {
+            let table = item.checked(|item| item.node.as_table().ok_or_else(form))?;
+            let section = Self::new(
+                self.reading,
+                Some(table),
+                item.key.clone(),
+                item.span.clone(),
+            );
+            Some(section.finish(&mut read))
+        };
+        Some(items.iter().filter_map(read_one).collect())
+    }
+
+    /// A key's value, if there is one that is worth looking at.
+    pub(super) fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.asked.push(key);
+        let node = self.table?.get(key)?;
+        let is_table = |node: &DeValue<'_>| node.is_table() || is_tables(node);
+        let guess = !is_table(node.get_ref()) && self.reading.is_guess(&node.span());
+        (!guess).then(|| Value::new(self.reading, self.full(key), node))
+    }
+
+    /// A key read in a way of its own.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(&Value<'a>) -> Result<T, Mismatch>,
+    ) -> T {
+        let value = self.value(key);
+        let parsed = value.and_then(|value| value.checked(parse));
+        parsed.unwrap_or(default)
+    }
+
+    /// A key without a default; `None` after a fault.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        parse: impl FnOnce(&Value<'a>) -> Result<T, Mismatch>,
+    ) -> Option<T> {
+        let value = self.value(key);
+        let missing = self.table.is_none_or(|table| !table.contains_key(key));
+        if missing && !self.reading.is_broken() {
+            self.fault(key, Mismatch::new("nothing", example));
+        }
+        value?.checked(parse)
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.read(key, default, |value| {
+            let flag = value.node.as_bool();
+            flag.ok_or_else(|| expected("true or false"))
+        })
+    }
+
+    pub(super) fn number<T: TryFrom<u64>>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        range: RangeInclusive<u64>,
+    ) -> T {
+        self.read(key, default, |value| value.number(range))
+    }
+
+    /// More than nothing.
+    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.read(key, default, |value| {
+            units::more_than_zero(value.duration(default)?)
+        })
+    }
+
+    /// Zero is one, too: at once, or not at all.
+    pub(super) fn duration_or_zero(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.read(key, default, |value| value.duration(default))
+    }
+
+    /// Bytes, more than none.
+    pub(super) fn size(&mut self, key: &'static str, default: usize) -> usize {
+        self.read(key, default, |value| {
+            units::more_than_zero(value.size(default)?)
+        })
+    }
+
+    /// One of several words, in any case.
+    pub(super) fn one_of<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        words: &[(&'static str, T)],
+    ) -> T {
+        self.read(key, default, |value| value.word(words))
+    }
+
+    /// A file or folder.
+    pub(super) fn path(&mut self, key: &'static str, default: &str) -> PathBuf {
+        let reading = self.reading;
+        self.read(key, PathBuf::from(default), |value| {
+            let path = value.text("a path")?;
+            Ok(reading.path(path))
+        })
+    }
+
+    /// A list; an item that does not fit is left out.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        default: Vec<T>,
+        parse: impl Fn(&Value<'a>) -> Result<T, Mismatch>,
+    ) -> Vec<T> {
+        self.read(key, default, |list| {
+            let items = list.items()?;
+            let parsed = items.iter().filter_map(|item| item.checked(&parse));
+            Ok(parsed.collect())
+        })
+    }
+
+    /// The same, and an empty list is a fault.
+    pub(super) fn filled_list<T>(
+        &mut self,
+        key: &'static str,
+        default: Vec<T>,
+        parse: impl Fn(&Value<'a>) -> Result<T, Mismatch>,
+    ) -> Vec<T> {
+        let list = self.list(key, default, parse);
+        let written = self
+            .table
+            .and_then(|table| table.get(key)?.get_ref().as_array());
+        if written.is_some_and(|items| items.is_empty()) {
+            self.fault(key, Mismatch::new("an empty list", "at least one entry"));
+        }
+        list
+    }
+
+    /// Whether the file says anything about a key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// A fault that shows only in the light of other keys.
+    pub(super) fn fault(&self, key: &str, mismatch: Mismatch) {
+        match self.look(key) {
+            Some(value) => value.fault(mismatch),
+            None => {
+                let problem = mismatch.into_problem(|| "nothing".to_owned());
+                let at = self.at.clone();
+                self.reading
+                    .fault(at, Show::Value, &self.full(key), problem);
+            }
+        }
+    }
+
+    /// A warning about a key of the file, or about its section.
+    pub(super) fn warn(&self, key: &str, remark: impl Into<String>) {
+        match self.look(key) {
+            Some(value) => value.warn(remark),
+            None => {
+                let at = self.at.clone();
+                let remark = remark.into();
+                self.reading.warn(at, Show::Value, &self.full(key), remark);
+            }
+        }
+    }
+
+    /// The items of a list as they stand in the file.
+    pub(super) fn items(&self, key: &str) -> Vec<Value<'a>> {
+        let list = self.look(key).and_then(|list| list.items().ok());
+        list.unwrap_or_default()
+    }
+
+    fn look(&self, key: &str) -> Option<Value<'a>> {
+        let node = self.table?.get(key)?;
+        Some(Value::new(self.reading, self.full(key), node))
+    }
+
+    pub(super) fn full(&self, key: &str) -> String {
+        match self.path.as_str() {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        }
+    }
+
+    fn report_unknown(&self) {
+        let known = |key: &str| self.asked.contains(&key);
+        for key in self.table.into_iter().flat_map(DeTable::keys) {
+            let name = key.get_ref().as_ref();
+            if !known(name) && !self.reading.is_guess(&key.span()) {
+                let problem = Problem::Unknown {
+                    meant: closest(name, &self.asked),
+                    table: self.name(),
+                    known: self.asked.clone(),
+                };
+                let full = self.full(name);
+                self.reading.fault(key.span(), Show::Value, &full, problem);
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.path.split_once('[') {
+            Some((list, _)) => format!("[[{list}]]"),
+            None if self.path.is_empty() => "the file".to_owned(),
+            None => format!("[{}]", self.path),
+        }
+    }
+}
+
+fn is_tables(node: &DeValue<'_>) -> bool {
+    let items = node.as_array();
+    items.is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()))
+}
+
+/// A key that differs by a slip or two.
+fn closest(name: &str, keys: &[&'static str]) -> Option<&'static str> {
+    let distance = |key: &&&'static str| strsim::osa_distance(name, key);
+    let close = |key: &&&'static str| distance(key) <= 1 + key.len() / 5;
+    keys.iter().filter(close).min_by_key(distance).copied()
+}
