@@ -290,3 +290,6 @@ const ENGINES: [(&str, Engine); 3] = [
     ("disk", Engine::Disk),
     ("redis", Engine::Redis),
 ];
+
+#[cfg(test)]
+mod tests;

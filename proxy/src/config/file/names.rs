@@ -140,7 +140,7 @@ pub(super) fn network(value: &Value<'_>) -> Result<IpNet, Mismatch> {
         ));
     }
     if network.prefix_len() == 0 {
-        value.warn("this is everyone, so that no address is refused");
+        value.warn("this means everyone: no address is left out");
     }
     Ok(network)
 }

@@ -100,6 +100,10 @@ impl<'a> Reading<'a> {
         !self.broken.borrow().is_empty()
     }
 
+    pub(super) fn is_broken_before(&self, at: usize) -> bool {
+        self.broken.borrow().iter().any(|broken| *broken < at)
+    }
+
     pub(super) fn fault(&self, span: Range<usize>, show: Show, key: &str, problem: Problem) {
         let finding = self.finding(span, show, key, problem);
         self.faults.borrow_mut().push(finding);
@@ -124,6 +128,8 @@ impl<'a> Reading<'a> {
         let from = boundary(text, span.start - start);
         let to = boundary(text, span.end - start).max(from);
         let excerpt = match show {
+            // What is missing altogether has no line.
+            Show::Value if span.is_empty() => None,
             Show::Value => Some(Excerpt::of_value(text, from..to)),
             Show::Secret => Some(Excerpt::of_secret(text, from..to)),
             Show::Syntax => Excerpt::of_syntax(text, from),
@@ -131,7 +137,7 @@ impl<'a> Reading<'a> {
         Place {
             line,
             column: text[..from].chars().count() + 1,
-            excerpt: excerpt.filter(|_| !text.trim().is_empty()),
+            excerpt,
         }
     }
 

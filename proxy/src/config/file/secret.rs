@@ -75,7 +75,7 @@ fn variable(reading: &Reading<'_>, name: &str) -> Result<String, Mismatch> {
     })?;
     text.into_string().map_err(|_| {
         Mismatch::new(
-            format!("{}, not UTF-8", quoted(&format!("env:{name}"))),
+            format!("{}: not UTF-8", quoted(&format!("env:{name}"))),
             "a variable with a text",
         )
     })
@@ -86,7 +86,7 @@ fn contents(name: &str, path: &Path) -> Result<String, Mismatch> {
     let mut text = std::fs::read_to_string(path).map_err(|error| {
         let found = quoted(&format!("file:{name}"));
         Mismatch::new(
-            format!("{found}, {error}"),
+            format!("{found}: {error}"),
             format!("a file to read at {}", path.display()),
         )
     })?;

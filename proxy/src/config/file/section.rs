@@ -60,7 +60,7 @@ impl<'a> Section<'a> {
         let table = value.as_ref().and_then(|value| {
             value.checked(|value| {
                 let table = value.node.as_table();
-                table.ok_or_else(|| expected(format!("a table, [{}]", value.key)))
+                table.ok_or_else(|| expected(format!("a table: [{}]", value.key)))
             })
         });
         let at = value.map_or(0..0, |value| value.span);
@@ -266,7 +266,9 @@ impl<'a> Section<'a> {
         let known = |key: &str| self.asked.contains(&key);
         for key in self.table.into_iter().flat_map(DeTable::keys) {
             let name = key.get_ref().as_ref();
-            if !known(name) && !self.reading.is_guess(&key.span()) {
+            // A header that does not end takes the next key for its name.
+            let lost = self.path.is_empty() && self.reading.is_broken_before(key.span().start);
+            if !known(name) && !lost {
                 let problem = Problem::Unknown {
                     meant: closest(name, &self.asked),
                     table: self.name(),

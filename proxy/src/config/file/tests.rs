@@ -1,0 +1,299 @@
+//! Every file of `fixtures/config`: what is expected of it stands in its first lines,
+//! `# expect: line:column: key: …`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::config::Secret;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+fn environment(name: &str) -> Option<OsString> {
+    (name == "PULLGATE_SECRET").then(|| KEY.into())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read_text(text: &str, file: &Path) -> Outcome {
+    read(Reading::new(text, file, &environment))
+}
+
+fn config_of(text: &str) -> Config {
+    read_text(text, Path::new("pullgate.toml")).unwrap().0
+}
+
+fn report_of(text: &str) -> String {
+    let faults = read_text(text, Path::new("pullgate.toml")).unwrap_err();
+    faults.to_string()
+}
+
+/// The `.toml` files of a folder with their texts.
+fn fixtures(folder: &str) -> Vec<(PathBuf, String)> {
+    let folder = root().join("fixtures/config").join(folder);
+    let paths = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|end| end == "toml"));
+    files
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+fn full() -> String {
+    fs::read_to_string(root().join("fixtures/config/valid/full.toml")).unwrap()
+}
+
+/// What a file's comments say will be reported.
+fn promised(text: &str) -> Vec<String> {
+    let promises = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# expect: "));
+    promises.map(str::to_owned).collect()
+}
+
+/// A finding's first line without its file, nor any other trace of where the sources lie.
+fn first_line(finding: impl std::fmt::Display, path: &Path) -> String {
+    let line = format!("{finding:#}");
+    let line = line.strip_prefix(&format!("{}:", path.display())).unwrap();
+    let folder = format!("{}/", path.parent().unwrap().display());
+    line.replace(&folder, "")
+}
+
+#[test]
+fn invalid_files_are_reported_as_promised() {
+    let files = fixtures("invalid");
+    assert!(files.len() >= 30, "found {} files", files.len());
+    for (path, text) in files {
+        let faults = read_text(&text, &path).unwrap_err();
+        let lines: Vec<_> = faults
+            .0
+            .iter()
+            .map(|fault| first_line(fault, &path))
+            .collect();
+        assert_eq!(lines, promised(&text), "{}", path.display());
+        assert!(!lines.is_empty(), "{}", path.display());
+    }
+}
+
+#[test]
+fn valid_files_are_accepted_with_the_warnings_promised() {
+    let files = fixtures("valid");
+    assert!(files.len() >= 5, "found {} files", files.len());
+    for (path, text) in files {
+        let (_, warnings) = read_text(&text, &path).unwrap();
+        let lines: Vec<_> = warnings
+            .iter()
+            .map(|warning| first_line(warning, &path))
+            .collect();
+        assert_eq!(lines, promised(&text), "{}", path.display());
+    }
+}
+
+#[test]
+fn all_at_once() {
+    let path = root().join("fixtures/config/invalid/all_at_once.toml");
+    let faults = load(&path).unwrap_err();
+    let lines: Vec<_> = faults
+        .0
+        .iter()
+        .map(|fault| fault.position().unwrap().0)
+        .collect();
+    assert!(lines.len() >= 6, "{lines:?}");
+    assert!(lines.is_sorted(), "{lines:?}");
+    assert_eq!(faults.len(), lines.len());
+}
+
+#[test]
+fn no_report_shows_a_secret() {
+    for (path, text) in fixtures("invalid") {
+        let report = read_text(&text, &path).unwrap_err().to_string();
+        assert!(!report.contains("hush"), "{report}");
+    }
+}
+
+#[test]
+fn a_report_shows_the_line() {
+    let report = report_of("[upstream]\nurl = \"http://a\"\n[push]\nping_interval = \"40\"\n");
+    assert_eq!(
+        report,
+        "pullgate.toml:4:17: push.ping_interval: found \"40\", expected a duration with a unit, \
+         such as \"40s\"\n | ping_interval = \"40\"\n |                 ^^^^"
+    );
+}
+
+#[test]
+fn places_count_characters() {
+    let report = report_of(
+        "\u{feff}upstream.url = \"http://a\"\r\nlog = { level = \"жё\", access = 1 }\r\n",
+    );
+    let places: Vec<_> = report
+        .lines()
+        .filter(|line| line.starts_with("pullgate"))
+        .collect();
+    assert!(
+        places[0].starts_with("pullgate.toml:2:17: log.level: "),
+        "{report}"
+    );
+    assert!(
+        places[1].starts_with("pullgate.toml:2:32: log.access: "),
+        "{report}"
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let report = load(Path::new("/nonexistent/pullgate.toml"))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        report,
+        "/nonexistent/pullgate.toml: cannot be read: No such file or directory (os error 2)"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latin1.toml");
+    fs::write(
+        &path,
+        b"upstream.url = 'http://a'\n# caf\xe9 \xe9\n[log]\nformat = 'xml'\n",
+    )
+    .unwrap();
+    let faults = load(&path).unwrap_err();
+    let lines: Vec<_> = faults
+        .0
+        .iter()
+        .map(|fault| first_line(fault, &path))
+        .collect();
+    assert_eq!(lines[0], "2:6: not TOML: bytes that are not UTF-8");
+    assert!(lines[1].starts_with("4:10: log.format: "), "{lines:?}");
+}
+
+#[test]
+fn defaults_are_those_of_a_minimal_file() {
+    let written = config_of("upstream.url = 'http://127.0.0.1:8080'");
+    let origin = "http://127.0.0.1:8080".parse().unwrap();
+    assert_eq!(format!("{:?}", defaults(origin)), format!("{written:?}"));
+}
+
+#[test]
+fn values_arrive() {
+    let config = config_of(&full());
+    let listener = |address: Address, role| Listener { address, role };
+    assert_eq!(
+        config.listeners,
+        [
+            listener("0.0.0.0:8080".parse().unwrap(), Role::Site),
+            listener("127.0.0.1:8895".parse().unwrap(), Role::Publish),
+            listener(
+                "unix:/run/pullgate/admin.sock".parse().unwrap(),
+                Role::Admin
+            ),
+        ]
+    );
+    assert_eq!(config.server.max_connections, 20_000);
+    assert_eq!(config.upstream.connect_timeout.as_millis(), 500);
+    assert_eq!(config.guest.secrets, [Secret(KEY.to_owned())]);
+    assert_eq!(config.guest.cookie_same_site, SameSite::Strict);
+    assert_eq!(config.guest.header, "x-guest-id");
+    assert_eq!(config.push.signature_key, Some(Secret(KEY.to_owned())));
+    assert_eq!(config.push.publish_allow, ["10.0.0.5/32".parse().unwrap()]);
+    assert_eq!(config.push.paths.subscribe, ["/push/sub/", "/push/subws/"]);
+    assert_eq!(config.push.limits.subscriber_queue, 1_000_000);
+    assert_eq!(config.history.max_memory, 1 << 30);
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file() {
+    let text = "server.state_dir = 'state'\nupstream.url = 'unix:site.sock'\n\
+                listener = [{ address = 'unix:l.sock' }]";
+    let (config, _) = read_text(text, Path::new("/etc/pullgate/pullgate.toml")).unwrap();
+    assert_eq!(config.server.state_dir, Path::new("/etc/pullgate/state"));
+    let origin = Origin::Unix("/etc/pullgate/site.sock".into());
+    assert_eq!(config.upstream.origin, origin);
+    let address = Address::Unix("/etc/pullgate/l.sock".into());
+    assert_eq!(config.listeners[0].address, address);
+}
+
+#[test]
+fn a_secret_in_a_file_loses_one_newline() {
+    let folder = tempfile::tempdir().unwrap();
+    let key_in = |contents: &str| {
+        fs::write(folder.path().join("key"), contents).unwrap();
+        let text = "upstream.url = 'http://a'\npush.signature_key = 'file:key'";
+        let (config, _) = read_text(text, &folder.path().join("pullgate.toml")).unwrap();
+        config.push.signature_key.unwrap().0
+    };
+    assert_eq!(key_in("k"), "k");
+    assert_eq!(key_in("k\n"), "k");
+    assert_eq!(key_in("k\r\n"), "k");
+    assert_eq!(key_in(" k\n\n"), " k\n");
+}
+
+/// Every key that is ever asked for, as the reports of unknown keys list them.
+fn all_keys() -> BTreeSet<&'static str> {
+    let probed = |line: &str| match line.starts_with('[') {
+        true => format!("{line}\nzzzzzzzz = 0\n"),
+        false => format!("{line}\n"),
+    };
+    let text: String = "zzzzzzzz = 0\n"
+        .lines()
+        .map(str::to_owned)
+        .chain(full().lines().map(probed))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let faults = read_text(&text, Path::new("pullgate.toml")).unwrap_err();
+    let keys = faults.0.into_iter().flat_map(|fault| match fault.problem {
+        Problem::Unknown { known, .. } => known,
+        other => panic!("{other}"),
+    });
+    keys.collect()
+}
+
+#[test]
+fn the_full_file_has_every_key() {
+    let text = full();
+    let has = |key: &str| {
+        text.lines().any(|line| {
+            let table = line.trim_matches(['[', ']']).rsplit('.').next();
+            line.starts_with(&format!("{key} = ")) || line.starts_with('[') && table == Some(key)
+        })
+    };
+    let not_yet = ["tls"];
+    let missing: Vec<_> = all_keys()
+        .into_iter()
+        .filter(|key| !has(key) && !not_yet.contains(key))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_key_is_documented() {
+    let docs = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let tables = [
+        "listener", "paths", "limits", "server", "upstream", "guest", "push", "history", "log",
+    ];
+    let documented = |key: &&str| docs.contains(&format!("| `{key}` |")) || tables.contains(key);
+    let missing: Vec<_> = all_keys()
+        .into_iter()
+        .filter(|key| !documented(key))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn reports_of_broken_text_do_not_panic() {
+    let text = full();
+    for at in (0..text.len()).step_by(5) {
+        let cut = read_text(&text[..at], Path::new("pullgate.toml"));
+        cut.map_or_else(|faults| drop(faults.to_string()), drop);
+        for junk in ["\"", "[", "é=", "\n", "\0"] {
+            let broken = format!("{}{junk}{}", &text[..at], &text[at..]);
+            let outcome = read_text(&broken, Path::new("pullgate.toml"));
+            outcome.map_or_else(|faults| drop(faults.to_string()), drop);
+        }
+    }
+}

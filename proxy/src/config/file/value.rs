@@ -111,7 +111,8 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn items(&self) -> Result<Vec<Self>, Mismatch> {
-        let items = self.node.as_array().ok_or_else(|| expected("a list"))?;
+        let form = || expected(format!("a list, such as [{}]", self.found()));
+        let items = self.node.as_array().ok_or_else(form)?;
         let item = |(index, node)| Self {
             is_secret: self.is_secret,
             ..Self::new(self.reading, format!("{}[{index}]", self.key), node)
@@ -132,9 +133,21 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn duration(&self, default: Duration) -> Result<Duration, Mismatch> {
-        let example = units::show_duration(default);
+        let example = match self.bare_number() {
+            Some(number) => format!("{number}s"),
+            None => units::show_duration(default),
+        };
         let form = format!("a duration with a unit, such as \"{example}\"");
         units::duration(self.text(&form)?, form)
+    }
+
+    /// A number that only lacks its unit.
+    fn bare_number(&self) -> Option<&'a str> {
+        let text = match self.node.as_integer() {
+            Some(number) => number.as_str(),
+            None => self.node.as_str()?,
+        };
+        text.parse::<u32>().ok().map(|_| text)
     }
 
     pub(super) fn size(&self, default: usize) -> Result<usize, Mismatch> {
