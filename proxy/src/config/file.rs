@@ -191,7 +191,7 @@ fn excluded() -> Vec<String> {
 fn push(s: &mut Section<'_>) -> Push {
     Push {
         signature_key: secret::secret(s, "signature_key"),
-        signature_algo: s.read("signature_algo", Algorithm::Sha1, algorithm),
+        signature_algo: s.read("signature_algo", Algorithm::default(), algorithm),
         publish_allow: s.list("publish_allow", vec![], names::network),
         ping_interval: s.duration("ping_interval", seconds(40)),
         poll_timeout: s.duration("poll_timeout", seconds(40)),
