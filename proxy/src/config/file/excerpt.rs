@@ -22,7 +22,12 @@ impl Excerpt {
         Self::around(line, &part, &line[part.clone()])
     }
 
-    /// The same with the part in question masked too.
+    /// The same for a list or table: what is in it may be anything.
+    pub(super) fn of_group(line: &str, part: Range<usize>) -> Self {
+        Self::around(line, &part, &masked(&line[part.clone()]))
+    }
+
+    /// The same for a secret.
     pub(super) fn of_secret(line: &str, part: Range<usize>) -> Self {
         Self::around(line, &part, MASK)
     }
@@ -141,6 +146,15 @@ mod tests {
     fn secrets_are_masked() {
         let shown = Excerpt::of_secret("signature_key = 'hush' # no", 16..22).to_string();
         assert_eq!(shown, " | signature_key = … # no\n |                 ^");
+    }
+
+    #[test]
+    fn strings_within_a_group_are_masked() {
+        let shown = Excerpt::of_group("push = [{ signature_key = 'hush' }]", 7..35).to_string();
+        assert!(
+            shown.starts_with(" | push = [{ signature_key = '…' }]\n"),
+            "{shown}"
+        );
     }
 
     #[test]

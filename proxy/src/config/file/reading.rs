@@ -27,6 +27,8 @@ pub(super) struct Reading<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Show {
     Value,
+    /// It is about a list or a table.
+    Group,
     /// It is about a secret.
     Secret,
     /// Nobody can tell what is a secret here.
@@ -131,6 +133,7 @@ impl<'a> Reading<'a> {
             // What is missing altogether has no line.
             Show::Value if span.is_empty() => None,
             Show::Value => Some(Excerpt::of_value(text, from..to)),
+            Show::Group => Some(Excerpt::of_group(text, from..to)),
             Show::Secret => Some(Excerpt::of_secret(text, from..to)),
             Show::Syntax => Excerpt::of_syntax(text, from),
         };

@@ -227,7 +227,7 @@ impl<'a> Section<'a> {
                 let problem = mismatch.into_problem(|| "nothing".to_owned());
                 let at = self.at.clone();
                 self.reading
-                    .fault(at, Show::Value, &self.full(key), problem);
+                    .fault(at, Show::Group, &self.full(key), problem);
             }
         }
     }
@@ -239,7 +239,7 @@ impl<'a> Section<'a> {
             None => {
                 let at = self.at.clone();
                 let remark = remark.into();
-                self.reading.warn(at, Show::Value, &self.full(key), remark);
+                self.reading.warn(at, Show::Group, &self.full(key), remark);
             }
         }
     }

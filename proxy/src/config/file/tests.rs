@@ -110,7 +110,9 @@ fn all_at_once() {
 
 #[test]
 fn no_report_shows_a_secret() {
-    for (path, text) in fixtures("invalid") {
+    let inline = "listener = [{ role = 'site', secret = 'hush' }]\nupstream = { user = 'hush' }";
+    let files = fixtures("invalid").into_iter();
+    for (path, text) in files.chain([(PathBuf::new(), inline.to_owned())]) {
         let report = read_text(&text, &path).unwrap_err().to_string();
         assert!(!report.contains("hush"), "{report}");
     }
@@ -235,20 +237,19 @@ fn a_secret_in_a_file_loses_one_newline() {
 
 /// Every key that is ever asked for, as the reports of unknown keys list them.
 fn all_keys() -> BTreeSet<&'static str> {
+    let probe = "zzzzzzzz = 0";
     let probed = |line: &str| match line.starts_with('[') {
-        true => format!("{line}\nzzzzzzzz = 0\n"),
+        true => format!("{line}\n{probe}\n"),
         false => format!("{line}\n"),
     };
-    let text: String = "zzzzzzzz = 0\n"
-        .lines()
-        .map(str::to_owned)
-        .chain(full().lines().map(probed))
-        .collect::<Vec<_>>()
-        .join("\n");
+    let lines: String = full().lines().map(probed).collect();
+    let text = format!("{probe}\n{lines}");
     let faults = read_text(&text, Path::new("pullgate.toml")).unwrap_err();
-    let keys = faults.0.into_iter().flat_map(|fault| match fault.problem {
-        Problem::Unknown { known, .. } => known,
-        other => panic!("{other}"),
+    let keys = faults.0.into_iter().flat_map(|fault| {
+        let Problem::Unknown { known, .. } = fault.problem else {
+            panic!("{fault}");
+        };
+        known
     });
     keys.collect()
 }

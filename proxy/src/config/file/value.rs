@@ -78,10 +78,14 @@ impl<'a> Value<'a> {
     }
 
     fn show(&self) -> Show {
-        if self.is_secret {
-            Show::Secret
-        } else {
-            Show::Value
+        match self.node {
+            _ if self.is_secret => Show::Secret,
+            DeValue::Array(_) | DeValue::Table(_) => Show::Group,
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => Show::Value,
         }
     }
 
