@@ -1,0 +1,112 @@
+//! Bodies: what we answer ourselves, and what streams through.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::upstream::pool::Lease;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A response body.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// Ours, whole.
+    Full(Option<Bytes>),
+    /// The site's; its connection goes back to the pool behind the last byte.
+    Upstream(Streamed, Option<Lease>),
+}
+
+impl Body {
+    pub(crate) fn empty() -> Self {
+        Self::Full(None)
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upstream(body, lease) => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                if (frame.is_none() || body.is_end_stream())
+                    && let Some(lease) = lease.take()
+                {
+                    lease.give_back();
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Upstream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Upstream(body, _) => body.size_hint(),
+        }
+    }
+}
+
+/// A peer's body that may not fall silent: the time runs only while somebody waits for a frame.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    body: Incoming,
+    longest_silence: Duration,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+/// The peer sent nothing for too long in the middle of a body.
+#[derive(Debug, thiserror::Error)]
+#[error("no byte of the body came for {0:?}")]
+struct Silent(Duration);
+
+impl Streamed {
+    pub(crate) fn new(body: Incoming, longest_silence: Duration) -> Self {
+        Self { body, longest_silence, silence: None }
+    }
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.silence = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let longest = self.longest_silence;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
+        ready!(silence.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Silent(longest).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,107 @@
+//! Request path → [`Route`]: a pure function over one table.
+
+use percent_encoding::percent_decode_str;
+
+use crate::config::{Paths, Role};
+
+/// Which part of pullgate answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    Publish,
+    Subscribe,
+    /// Client publishing and statistics: not served yet.
+    Reserved,
+    Site,
+    Admin,
+    NotFound,
+}
+
+impl Route {
+    /// `path`: as it came, without the query.
+    ///
+    /// A path counts as a push path in any case, and also when only decoding and tidying it makes it
+    /// one (`/bitrix/%70ub/`, `/x/../bitrix/pub/`): such a spelling must not slip through to a back
+    /// end that would tidy it too.
+    pub(crate) fn of(role: Role, paths: &Paths, path: &str) -> Self {
+        if role == Role::Admin {
+            return Self::Admin;
+        }
+        let push = push_route(paths, path).or_else(|| push_route(paths, &tidied(path)?));
+        match (push, role) {
+            (Some(route), _) => route,
+            (None, Role::Publish) => Self::NotFound,
+            (None, _) => Self::Site,
+        }
+    }
+}
+
+fn push_route(paths: &Paths, path: &str) -> Option<Route> {
+    let table = [
+        (&paths.publish, Route::Publish),
+        (&paths.subscribe, Route::Subscribe),
+        (&paths.rest, Route::Reserved),
+        (&paths.stat, Route::Reserved),
+    ];
+    let under = |prefix: &String| {
+        path.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    table.into_iter().find(|(prefixes, _)| prefixes.iter().any(under)).map(|(_, route)| route)
+}
+
+/// The path as a lenient back end may read it; `None` where it reads as it stands.
+fn tidied(path: &str) -> Option<String> {
+    if !path.contains(['%', ';', '\\']) && !path.contains("//") && !path.contains("/.") {
+        return None;
+    }
+    let mut decoded = path.to_owned();
+    // Twice: some back ends decode behind a front that has decoded already.
+    for _ in 0..2 {
+        decoded = percent_decode_str(&decoded).decode_utf8_lossy().replace('\\', "/");
+    }
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    Some(format!("/{}/", segments.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(role: Role, path: &str) -> Route {
+        let paths = Paths {
+            publish: vec!["/bitrix/pub/".into()],
+            subscribe: vec!["/bitrix/sub/".into(), "/bitrix/subws/".into()],
+            rest: vec!["/bitrix/rest/".into()],
+            stat: vec!["/server-stat/".into()],
+        };
+        Route::of(role, &paths, path)
+    }
+
+    #[test]
+    fn every_spelling_of_a_push_path_is_ours() {
+        for path in [
+            "/bitrix/pub/", "/BITRIX/PUB/", "/bitrix/pub/some/thing", "/bitrix//pub/", "/bitrix/%70ub/", "/bitrix/%2570ub/",
+            "/x/../bitrix/pub/", "/bitrix/./pub/", "/bitrix/pub;x/", "//bitrix/pub/", "/bitrix%2Fpub/", "/bitrix\\pub/",
+        ] {
+            assert_eq!(route(Role::Site, path), Route::Publish, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_the_sites() {
+        for path in ["/", "/bitrix/", "/bitrix/pub", "/bitrix/publish/", "/a%20b", "*", "/\u{e9}", "/%ff"] {
+            assert_eq!(route(Role::Site, path), Route::Site, "{path}");
+            assert_eq!(route(Role::Publish, path), Route::NotFound, "{path}");
+        }
+        assert_eq!(route(Role::Publish, "/bitrix/subws/../x"), Route::Subscribe);
+        assert_eq!(route(Role::Admin, "/bitrix/pub/"), Route::Admin);
+    }
+}

@@ -1,0 +1,123 @@
+//! Connections to the site, kept for reuse. Each core has a pool of its own.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Response;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::RequestBody;
+use crate::config::{Origin, Upstream};
+use crate::error::Error;
+use crate::server::stream::Stream;
+
+type Sent = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    config: Upstream,
+    idle: Arc<Mutex<Vec<(Instant, SendRequest<RequestBody>)>>>,
+}
+
+/// A connection in use; dropped without [`Lease::give_back`] it is closed.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) sender: SendRequest<RequestBody>,
+    max_idle: usize,
+    home: Arc<Mutex<Vec<(Instant, SendRequest<RequestBody>)>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(config: Upstream) -> Self {
+        Self { config, idle: Arc::default() }
+    }
+
+    /// The connection used last, if one is still fresh.
+    pub(crate) fn idle(&self) -> Option<Lease> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((since, sender)) = idle.pop() {
+            if since.elapsed() > self.config.idle_timeout {
+                idle.clear();
+                return None;
+            }
+            if sender.is_ready() {
+                return Some(self.lease(sender));
+            }
+        }
+        None
+    }
+
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Result<Lease, Error> {
+        let stream = self.open().await?;
+        let (sender, connection) = http1::Builder::new()
+            .title_case_headers(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Error::Upstream)?;
+        tokio::spawn(async move {
+            // What goes wrong here, the request under way is told.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(self.lease(sender))
+    }
+
+    /// Waits for an answer as long as the site may take.
+    pub(crate) async fn answer(&self, sent: impl Future<Output = Sent>) -> Result<Sent, Error> {
+        timeout(self.config.response_timeout, sent)
+            .await
+            .map_err(|_| Error::ResponseTimeout(self.config.response_timeout))
+    }
+
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.config.response_timeout
+    }
+
+    /// What stands in `Host` for a client that sent none (HTTP/1.0).
+    pub(crate) fn host(&self) -> String {
+        match &self.config.origin {
+            Origin::Tcp { host, .. } => host.clone(),
+            Origin::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    async fn open(&self) -> Result<Stream, Error> {
+        let wait = self.config.connect_timeout;
+        let opened: io::Result<Stream> = match &self.config.origin {
+            Origin::Tcp { host, port } => timeout(wait, TcpStream::connect((host.as_str(), *port)))
+                .await
+                .map_err(|_| Error::ConnectTimeout(wait))?
+                .and_then(|stream| stream.set_nodelay(true).map(|()| Stream::Tcp(stream))),
+            Origin::Unix(path) => timeout(wait, UnixStream::connect(path))
+                .await
+                .map_err(|_| Error::ConnectTimeout(wait))?
+                .map(Stream::Unix),
+        };
+        opened.map_err(Error::Connect)
+    }
+
+    fn lease(&self, sender: SendRequest<RequestBody>) -> Lease {
+        Lease { sender, max_idle: self.config.max_idle, home: Arc::clone(&self.idle) }
+    }
+}
+
+impl Lease {
+    /// The answer was read to its end: the connection may serve another request. One that is still
+    /// taking a request body, or was told to close, is not ready and goes.
+    pub(crate) fn give_back(self) {
+        if self.sender.is_ready() {
+            let mut idle = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < self.max_idle {
+                idle.push((Instant::now(), self.sender));
+            }
+        }
+    }
+}
+
