@@ -40,7 +40,7 @@ pub(crate) type Outcome = Result<(Config, Vec<Warning>), Faults>;
 
 const LOOPBACK: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
 
-/// Reads a file.
+/// Reads a file; relative paths in it start at its folder.
 pub(crate) fn load(path: &Path) -> Outcome {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
     let text = String::from_utf8_lossy(&bytes);
@@ -49,11 +49,6 @@ pub(crate) fn load(path: &Path) -> Outcome {
         reading.report_bytes();
     }
     read(reading)
-}
-
-/// Reads the text of a file; relative paths start at the file's folder.
-pub(crate) fn parse(text: &str, file: &Path) -> Outcome {
-    read(Reading::new(text, file, &variable))
 }
 
 /// What holds without a file.

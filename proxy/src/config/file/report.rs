@@ -143,10 +143,3 @@ impl fmt::Display for Faults {
 }
 
 impl std::error::Error for Faults {}
-
-impl Faults {
-    /// How many; never none.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-}

@@ -105,7 +105,6 @@ fn all_at_once() {
         .collect();
     assert!(lines.len() >= 6, "{lines:?}");
     assert!(lines.is_sorted(), "{lines:?}");
-    assert_eq!(faults.len(), lines.len());
 }
 
 #[test]
