@@ -1,0 +1,198 @@
+//! Who is a guest: strip what is forged, verify the cookie, mint a number, tell PHP, set the cookie.
+
+pub(crate) mod ids;
+pub(crate) mod limits;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response, request};
+use pullgate_compat::guest::{GuestId, GuestKeys};
+
+use crate::config::{self, SameSite, SharedCache};
+use crate::hub::unix_time;
+use crate::upstream::headers::Visitor;
+use ids::Ids;
+use limits::NewGuests;
+
+/// What robots call themselves, in lower case.
+const ROBOTS: [&str; 10] =
+    ["bot", "crawl", "spider", "slurp", "yandex.com/bots", "facebookexternalhit", "curl/", "wget/", "python-", "monitor"];
+
+/// Endings of files that are no pages.
+const STATIC: [&str; 18] = [
+    ".css", ".js", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".ico", ".webp", ".avif", ".woff", ".woff2", ".ttf", ".map",
+    ".mp4", ".pdf", ".zip", ".xml",
+];
+
+/// `[guest]`, ready to use.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    config: config::Guest,
+    keys: GuestKeys,
+    ids: Arc<Ids>,
+    new: NewGuests,
+}
+
+/// What the response must do for the guest.
+#[derive(Debug)]
+pub(crate) struct SetCookie(HeaderValue);
+
+impl Guests {
+    pub(crate) fn new(config: config::Guest, keys: GuestKeys, ids: Arc<Ids>) -> Self {
+        let new = NewGuests::new(config.new_per_minute);
+        Self { config, keys, ids, new }
+    }
+
+    /// Finds or makes the guest of a request and puts number and token into its head, from which
+    /// every forged one was removed before.
+    pub(crate) fn identify(&self, parts: &mut request::Parts, visitor: &Visitor) -> Option<SetCookie> {
+        let now = unix_time().as_secs();
+        let max_age = self.config.cookie_max_age.as_secs();
+        let known = cookies(&parts.headers, &self.config.cookie)
+            .find_map(|value| self.keys.verify_cookie(value, now, max_age));
+        let (id, set) = match known {
+            Some(cookie) => (cookie.id, cookie.renew),
+            None => (self.mint(parts, visitor.address)?, true),
+        };
+        if let (Ok(number), Ok(token)) = (id.to_string().try_into(), self.keys.token(id, now).try_into()) {
+            parts.headers.insert(&self.config.header, number);
+            parts.headers.insert(&self.config.token_header, token);
+        }
+        let cookie = set.then(|| self.cookie(id, now, visitor.https))?;
+        cookie.try_into().ok().map(SetCookie)
+    }
+
+    fn mint(&self, parts: &request::Parts, address: IpAddr) -> Option<GuestId> {
+        if !self.opens_a_page(parts) || !self.new.allows(address) {
+            return None;
+        }
+        self.ids.next()
+    }
+
+    /// A person opening a page, as far as a head tells.
+    fn opens_a_page(&self, parts: &request::Parts) -> bool {
+        let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return false;
+        }
+        let path = parts.uri.path().to_ascii_lowercase();
+        if self.config.exclude.iter().any(|prefix| path.starts_with(&prefix.to_ascii_lowercase()))
+            || STATIC.iter().any(|ending| path.ends_with(ending))
+        {
+            return false;
+        }
+        let navigates = match parts.headers.get("sec-fetch-dest").map(HeaderValue::as_bytes) {
+            Some(destination) => matches!(destination, b"document" | b"iframe"),
+            None => text(header::ACCEPT).is_some_and(|accept| accept.contains("text/html")),
+        };
+        let agent = text(header::USER_AGENT).unwrap_or_default().to_ascii_lowercase();
+        navigates && !ROBOTS.iter().any(|robot| agent.contains(robot))
+    }
+
+    fn cookie(&self, id: GuestId, now: u64, https: bool) -> String {
+        let config = &self.config;
+        let same_site = match config.cookie_same_site {
+            SameSite::Lax => "Lax",
+            SameSite::Strict => "Strict",
+            SameSite::None => "None",
+        };
+        let mut cookie = format!(
+            "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite={same_site}",
+            config.cookie,
+            self.keys.sign_cookie(id, now),
+            config.cookie_max_age.as_secs()
+        );
+        if let Some(domain) = &config.cookie_domain {
+            cookie.push_str("; Domain=");
+            cookie.push_str(domain);
+        }
+        if https || config.cookie_same_site == SameSite::None {
+            cookie.push_str("; Secure");
+        }
+        cookie
+    }
+
+    /// Puts the cookie into the response, unless a shared cache could hand it to somebody else.
+    pub(crate) fn set_cookie<B>(&self, response: &mut Response<B>, cookie: SetCookie) {
+        let headers = response.headers_mut();
+        if may_be_shared(headers) {
+            match self.config.shared_cache {
+                SharedCache::Defer => return,
+                SharedCache::Private => make_private(headers),
+            }
+        }
+        headers.append(header::SET_COOKIE, cookie.0);
+    }
+}
+
+/// The values of every cookie of this name.
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+}
+
+/// Shared caches may keep what is not forbidden to them (RFC 9111 3); many also keep a page that
+/// says nothing, so only an explicit `private` or `no-store` counts as safe.
+fn may_be_shared(headers: &HeaderMap) -> bool {
+    !directives(headers).any(|directive| directive == "private" || directive == "no-store")
+        || ["surrogate-control", "cdn-cache-control", "x-accel-expires"].iter().any(|name| headers.contains_key(*name))
+}
+
+fn make_private(headers: &mut HeaderMap) {
+    let kept: Vec<String> = directives(headers)
+        .filter(|directive| directive != "public" && !directive.starts_with("s-maxage") && directive != "proxy-revalidate" && directive != "private")
+        .collect();
+    let mut value = "private".to_owned();
+    for directive in kept {
+        value.push_str(", ");
+        value.push_str(&directive);
+    }
+    if let Ok(value) = value.try_into() {
+        headers.insert(header::CACHE_CONTROL, value);
+    }
+    for name in ["surrogate-control", "cdn-cache-control", "x-accel-expires"] {
+        headers.remove(name);
+    }
+    headers.remove(header::EXPIRES);
+}
+
+fn directives(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|directive| directive.trim().to_ascii_lowercase())
+        .filter(|directive| !directive.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_with_our_cookie_is_private() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CACHE_CONTROL, "public, max-age=60, s-maxage=600".parse().unwrap());
+        headers.insert(header::EXPIRES, "Thu, 01 Jan 2099 00:00:00 GMT".parse().unwrap());
+        assert!(may_be_shared(&headers));
+        make_private(&mut headers);
+        assert_eq!(headers[header::CACHE_CONTROL], "private, max-age=60");
+        assert!(!headers.contains_key(header::EXPIRES) && !may_be_shared(&headers));
+        assert!(may_be_shared(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn every_cookie_of_the_name_is_seen() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, "a=1; PULL_GUEST=x; PULL_GUEST2=no".parse().unwrap());
+        headers.append(header::COOKIE, "PULL_GUEST=y".parse().unwrap());
+        assert_eq!(cookies(&headers, "PULL_GUEST").collect::<Vec<_>>(), ["x", "y"]);
+    }
+}

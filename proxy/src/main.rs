@@ -1,0 +1,219 @@
+//! pullgate: a reverse proxy and push server for PHP sites.
+//!
+//! Read [`server::request`] for the way of a request, [`hub`] for the way of a message.
+
+#![allow(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
+
+mod body;
+mod cli;
+mod config;
+mod error;
+mod guest;
+mod history;
+mod hub;
+mod push;
+mod route;
+mod server;
+mod state;
+mod upstream;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use clap::Parser;
+use pullgate_compat::guest::GuestKeys;
+use pullgate_compat::signature::SignatureKey;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use cli::{Cli, Command};
+use config::{Address, Config, LogFormat, file};
+use guest::Guests;
+use guest::ids::Ids;
+use history::memory::Memory;
+use hub::{Hub, Limits, unix_time};
+use server::App;
+use state::State;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Failure = Box<dyn Error>;
+
+/// The hook for the site, with a marker where its keys go.
+const PHP_HOOK: &str = include_str!("../../compat/php/pull_hit.php");
+const KEYS_MARKER: &str = "/* pullgate:keys */";
+
+fn main() -> ExitCode {
+    match command(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { settings, upstream, listen, state_dir } => {
+            let mut config = match (settings.config, upstream) {
+                (Some(path), _) => load(&path)?,
+                (None, Some(upstream)) => file::defaults(upstream.parse()?),
+                (None, None) => return Err("either --config or --upstream is needed".into()),
+            };
+            if let (Some(listen), Some(site)) = (listen, config.listeners.first_mut()) {
+                site.address = listen.parse::<Address>()?;
+            }
+            if let Some(state_dir) = state_dir {
+                config.server.state_dir = state_dir;
+            }
+            run(config)
+        }
+        Command::Check { config } => {
+            load(&config)?;
+            println!("{}: no faults", config.display());
+            Ok(())
+        }
+        Command::PhpHook { settings } => php_hook(settings.config.as_deref()),
+        Command::Sign { config, channels } => {
+            let config = load(&config)?;
+            let key = match &config.push.signature_key {
+                Some(key) => key.0.clone(),
+                None => State::open(&config.server.state_dir)?.secret(SIGNATURE_FILE)?.0,
+            };
+            let key = SignatureKey::new(config.push.signature_algo, &key);
+            for channel in channels {
+                println!("{channel}.{}", key.sign(&channel));
+            }
+            Ok(())
+        }
+    }
+}
+
+const SECRET_FILE: &str = "guest.secret";
+const SIGNATURE_FILE: &str = "signature.key";
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    let (config, warnings) = file::load(path).map_err(|faults| faults.to_string())?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(config)
+}
+
+fn run(config: Config) -> Result<(), Failure> {
+    start_log(&config.log);
+    raise_file_limit();
+    let state = Arc::new(State::open(&config.server.state_dir)?);
+    let key = signature_key(&config, &state)?;
+    let guests = match config.guest.enabled {
+        true => {
+            let keys = guest_keys(&config, &state)?;
+            Some(Guests::new(config.guest.clone(), keys, Ids::start(Arc::clone(&state))?))
+        }
+        false => None,
+    };
+    // Ids of messages never repeat: each start takes a second that none took before.
+    let start = state.raise("message_start", 1, unix_time().as_secs())?;
+    let cores = match config.server.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let limits = Limits {
+        connections_per_channel: config.push.limits.max_connections_per_channel,
+        message_ttl: config.push.limits.message_ttl.as_secs().try_into().unwrap_or(u32::MAX),
+        subscriber_queue: config.push.limits.subscriber_queue,
+    };
+    let hub = Hub::new(cores, start.try_into()?, Memory::new(config.history.max_memory), limits);
+    let signature = SignatureKey::new(config.push.signature_algo, &key);
+    let app = App { hub: Arc::new(hub), signature, guests, connections: AtomicUsize::new(0), config };
+    let stop = stop_signal()?;
+    server::run(&Arc::new(app), cores, &stop)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn signature_key(config: &Config, state: &State) -> Result<String, Failure> {
+    if let Some(key) = &config.push.signature_key {
+        return Ok(key.0.clone());
+    }
+    let (key, fresh) = state.secret(SIGNATURE_FILE)?;
+    if fresh {
+        let directory = config.server.state_dir.display();
+        tracing::warn!("no push.signature_key: one was generated in {directory}/{SIGNATURE_FILE}; give it to the site");
+    }
+    Ok(key)
+}
+
+fn guest_keys(config: &Config, state: &State) -> Result<GuestKeys, Failure> {
+    let mut secrets: Vec<String> = config.guest.secrets.iter().map(|secret| secret.0.clone()).collect();
+    if secrets.is_empty() {
+        let (secret, fresh) = state.secret(SECRET_FILE)?;
+        if fresh {
+            tracing::warn!("no guest.secrets: one was generated in {}/{SECRET_FILE}", config.server.state_dir.display());
+        }
+        secrets.push(secret);
+    }
+    Ok(GuestKeys::derive(&secrets, "")?)
+}
+
+fn php_hook(config: Option<&Path>) -> Result<(), Failure> {
+    let keys = match config {
+        Some(path) => {
+            let config = load(path)?;
+            let keys = match config.guest.secrets.is_empty() {
+                true => guest_keys(&config, &State::open(&config.server.state_dir)?)?,
+                false => GuestKeys::derive(&config.guest.secrets.iter().map(|secret| &secret.0).collect::<Vec<_>>(), "")?,
+            };
+            keys.token_keys_hex().iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ")
+        }
+        None => String::new(),
+    };
+    print!("{}", PHP_HOOK.replace(KEYS_MARKER, &keys));
+    Ok(())
+}
+
+/// Becomes true at SIGTERM or SIGINT.
+fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
+    let (stop, stopped) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = signals.0.recv() => {}
+                _ = signals.1.recv() => {}
+            }
+        });
+        tracing::info!("stopping");
+        // Nobody listens any more only when the process has ended.
+        let _ = stop.send(true);
+    });
+    Ok(stopped)
+}
+
+fn start_log(log: &config::Log) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.level).unwrap_or_default();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    match log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// A file descriptor per connection: as many as the system allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(limit = limit.current, "the limit on open files could not be raised");
+    }
+}

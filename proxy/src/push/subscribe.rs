@@ -1,0 +1,84 @@
+//! The browser's side: long polling and websockets, both on every `sub` path.
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, EXPIRES, HeaderValue,
+};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use pullgate_compat::channel::{ChannelList, Role};
+use pullgate_compat::message::{Message, MessageId};
+use pullgate_compat::query::Query;
+use pullgate_compat::status::Status;
+use tokio::time::timeout;
+
+use super::{LAST_MESSAGE_ID, answer, expose_last_id, poll_refusal, websocket};
+use crate::body::Body;
+use crate::hub::outgoing::text_frames;
+use crate::hub::subscriber::{Closed, Subscription};
+use crate::server::Core;
+
+/// The date for which the browser's client tests a 304.
+const LONG_AGO: &str = "Thu, 01 Jan 1973 11:11:01 GMT";
+
+/// Serves the `sub` paths.
+pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let query = Query::of_target(target);
+    let channels = query
+        .first("CHANNEL_ID")
+        .map(|value| ChannelList::parse(&value, &core.app.signature, Role::Subscriber))
+        .unwrap_or_default();
+    let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
+    if websocket::is_handshake(request.headers()) {
+        return websocket::accept(core, request, channels, mid);
+    }
+    match *request.method() {
+        Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),
+        Method::GET => poll(core, &channels, mid).await,
+        Method::OPTIONS => preflight(),
+        _ => answer(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+/// The first message, or all that were missed, end a poll; else the time does.
+async fn poll(core: &Core, channels: &ChannelList, mid: Option<MessageId>) -> Response<Body> {
+    let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
+    if !missed.is_empty() {
+        return messages(&missed);
+    }
+    let mut queued = Vec::new();
+    match timeout(core.app.config.push.poll_timeout, subscription.next(&mut queued)).await {
+        Ok(Ok(())) => {
+            let queued: Vec<_> = queued.iter().map(|outgoing| Arc::clone(outgoing.message())).collect();
+            messages(&queued)
+        }
+        Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
+        Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => nothing_new(core, &subscription, mid),
+    }
+}
+
+fn messages(messages: &[Arc<Message>]) -> Response<Body> {
+    answer(StatusCode::OK, text_frames(messages))
+}
+
+fn nothing_new(core: &Core, subscription: &Subscription, mid: Option<MessageId>) -> Response<Body> {
+    let last = mid.or_else(|| core.app.hub.last_id(subscription.receivers()));
+    let mut response = answer(StatusCode::NOT_MODIFIED, "");
+    expose_last_id(&mut response);
+    let last = last.map(|id| id.to_string()).unwrap_or_default();
+    if let Ok(last) = HeaderValue::try_from(last) {
+        response.headers_mut().insert(LAST_MESSAGE_ID, last);
+    }
+    response.headers_mut().insert(EXPIRES, HeaderValue::from_static(LONG_AGO));
+    response
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = answer(StatusCode::OK, "");
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("If-Modified-Since, If-None-Match"));
+    response
+}

@@ -1,0 +1,153 @@
+//! One request's way: head checked, visitor known, route chosen, answered, logged.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use data_encoding::HEXLOWER;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode, request};
+use hyper::body::Incoming;
+
+use super::Core;
+use crate::body::Body;
+use crate::config::Role;
+use crate::error::Error;
+use crate::push;
+use crate::route::Route;
+use crate::upstream::{self, headers, headers::Visitor, tunnel};
+
+/// Longest path and query.
+const MAX_TARGET: usize = 16 << 10;
+
+/// Answers one request; every error becomes one response and one log line.
+pub(crate) async fn answer(core: &Arc<Core>, role: Role, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
+    let started = Instant::now();
+    let visitor = Visitor::of(peer, request.headers(), &core.app.config.server.trusted_proxies);
+    let line = core.app.config.log.access.then(|| {
+        let path = request.uri().path_and_query().map_or("*", |target| target.as_str());
+        (request.method().clone(), path.to_owned())
+    });
+    let response = match dispatch(core, role, peer, &visitor, request).await {
+        Ok(response) => response,
+        Err(error) => page(&error),
+    };
+    if let Some((method, target)) = line {
+        tracing::info!(
+            target: "access",
+            client = %visitor.address,
+            %method,
+            target,
+            status = response.status().as_u16(),
+            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        );
+    }
+    response
+}
+
+async fn dispatch(
+    core: &Arc<Core>,
+    role: Role,
+    peer: IpAddr,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
+    check(&request)?;
+    let push = &core.app.config.push;
+    let route = Route::of(role, &push.paths, request.uri().path());
+    match route {
+        Route::Publish if role == Role::Site && !push.publish_allow.iter().any(|network| network.contains(&visitor.address)) => {
+            Err(Error::PublishForbidden)
+        }
+        Route::Publish => Ok(push::publish::serve(&core.app, request).await),
+        Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
+        Route::Site => site(core, peer, visitor, request).await,
+        Route::Admin if matches!(request.uri().path(), "/healthz" | "/readyz") => {
+            Ok(push::answer(StatusCode::OK, "ok\n"))
+        }
+        Route::Reserved | Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
+    }
+}
+
+/// What hyper lets through and a back end could read differently.
+fn check(request: &Request<Incoming>) -> Result<(), Error> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, None) if request.version() == http::Version::HTTP_10 => {}
+        (Some(host), None) => {
+            if let Some(authority) = request.uri().authority()
+                && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+            {
+                return Err(Error::HostMismatch);
+            }
+        }
+        (None | Some(_), _) => return Err(Error::Host),
+    }
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Error::Method(request.method().clone()));
+    }
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET) {
+        return Err(Error::TargetTooLong);
+    }
+    Ok(())
+}
+
+/// On to the site, as the visitor that we know.
+async fn site(core: &Core, peer: IpAddr, visitor: &Visitor, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+    let (mut parts, body) = request.into_parts();
+    let websocket = tunnel::wants_websocket(&parts);
+    let guest = &core.app.config.guest;
+    headers::remove_hop_by_hop(&mut parts.headers);
+    headers::remove_forged(&mut parts.headers, &[&guest.header, &guest.token_header]);
+    parts.headers.remove(header::EXPECT);
+    headers::add_forwarded(&mut parts.headers, peer, visitor);
+    add_host(&mut parts, core);
+    let cookie = core.app.guests.as_ref().and_then(|guests| guests.identify(&mut parts, visitor));
+
+    let mut response = if websocket {
+        tunnel::forward(&core.pool, Request::from_parts(parts, body)).await?
+    } else {
+        let mut response = upstream::forward(&core.pool, parts, body, core.app.config.server.body_timeout).await?;
+        headers::remove_hop_by_hop(response.headers_mut());
+        response
+    };
+    *response.version_mut() = http::Version::HTTP_11;
+    if let (Some(guests), Some(cookie)) = (&core.app.guests, cookie) {
+        guests.set_cookie(&mut response, cookie);
+    }
+    Ok(response)
+}
+
+/// HTTP/1.1 to the site needs a Host, which a client of HTTP/1.0 may leave out.
+fn add_host(parts: &mut request::Parts, core: &Core) {
+    if !parts.headers.contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::try_from(core.pool.host())
+    {
+        parts.headers.insert(header::HOST, host);
+    }
+}
+
+/// The page of an error: what happened, and the id under which the log says why.
+fn page(error: &Error) -> Response<Body> {
+    let (status, sentence) = error.answer();
+    let mut id = [0; 8];
+    // Without randomness the page still says what happened.
+    let _ = getrandom::fill(&mut id);
+    let id = HEXLOWER.encode(&id);
+    if status.is_server_error() {
+        tracing::error!(request = id, %error, "{}", status.as_u16());
+    } else {
+        tracing::debug!(request = id, %error, "{}", status.as_u16());
+    }
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <h1>{} {title}</h1><p>{sentence}</p><p>Request <code>{id}</code></p></html>\n",
+        status.as_u16()
+    );
+    let mut response = Response::new(Body::from(bytes::Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

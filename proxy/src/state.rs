@@ -1,0 +1,93 @@
+//! What must survive a crash: the counters in `state.redb`, and secrets that nobody configured.
+//!
+//! Opening the store locks it, so two processes cannot share a state directory.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use redb::{Database, ReadableTable, TableDefinition};
+
+/// Name → the highest number handed out.
+const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    #[error("{} cannot be used: {source}", .path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("the state directory {} is in use by another pullgate", .0.display())]
+    InUse(PathBuf),
+    #[error("the store {} cannot be opened: {source}", .path.display())]
+    Open { path: PathBuf, source: redb::Error },
+    #[error("the store cannot be written: {0}")]
+    Write(redb::Error),
+    #[error("no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The open state directory.
+#[derive(Debug)]
+pub(crate) struct State {
+    directory: PathBuf,
+    database: Database,
+}
+
+impl State {
+    /// Opens the directory, making it (mode 0700) if it is not there.
+    pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
+        let unusable = |source| StateError::Directory { path: directory.to_owned(), source };
+        fs::create_dir_all(directory).map_err(unusable)?;
+        let path = directory.join("state.redb");
+        let database = Database::create(&path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StateError::InUse(directory.to_owned()),
+            other => StateError::Open { path, source: other.into() },
+        })?;
+        Ok(Self { directory: directory.to_owned(), database })
+    }
+
+    /// Raises a counter by `by`, or to `at_least` if that is more, and returns it once it is on disk.
+    pub(crate) fn raise(&self, counter: &str, by: u64, at_least: u64) -> Result<u64, StateError> {
+        let raise = || -> Result<u64, redb::Error> {
+            let write = self.database.begin_write()?;
+            let raised = {
+                let mut table = write.open_table(COUNTERS)?;
+                let current = table.get(counter)?.map_or(0, |value| value.value());
+                let raised = current.saturating_add(by).max(at_least);
+                table.insert(counter, raised)?;
+                raised
+            };
+            write.commit()?;
+            Ok(raised)
+        };
+        raise().map_err(StateError::Write)
+    }
+
+    /// A secret that was generated once and is kept in a file of mode 0600; true if just now.
+    pub(crate) fn secret(&self, file: &str) -> Result<(String, bool), StateError> {
+        let path = self.directory.join(file);
+        let unusable = |source| StateError::Directory { path: path.clone(), source };
+        match fs::read_to_string(&path) {
+            Ok(secret) if secret.trim().len() >= 64 => return Ok((secret.trim().to_owned(), false)),
+            Ok(_) => return Err(unusable(io::Error::other("it holds no whole secret"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unusable(error)),
+        }
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(StateError::Random)?;
+        let secret = HEXLOWER.encode(&bytes);
+        // Written beside and renamed: a crash leaves no half of it.
+        let fresh = path.with_extension("new");
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .and_then(|mut file| file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&fresh, &path))
+            .map_err(unusable)?;
+        Ok((secret, true))
+    }
+}
