@@ -1,14 +1,21 @@
-//! The Bitrix Push & Pull wire protocol, as spoken by push server 0.4.0. No I/O, no async.
+//! The Bitrix Push & Pull protocol, as sites and their browsers speak it to a push server.
 //!
-//! | module | what |
+//! Everything here is computation: no sockets, no clock, no files. What depends on the time takes
+//! it as an argument. The server around it is the crate `pullgate`.
+//!
+//! | module | what it knows |
 //! |---|---|
-//! | [`channel`] | channel ids, the `CHANNEL_ID` parameter |
-//! | [`signature`] | HMAC signatures of channels |
-//! | [`message`] | messages, their ids, bodies, expiries and senders |
-//! | [`text`] | `#!NGINXNMS!#` frames |
-//! | [`query`] | query strings, read as the reference server reads them |
-//! | [`status`] | the 40xx table |
-//! | [`guest`] | guest numbers, the cookie that keeps one, the token that proves one to PHP |
+//! | [`query`] | the query of a request target |
+//! | [`channel`] | channel ids, and the `CHANNEL_ID` parameter that lists them |
+//! | [`signature`] | the site's key, and what it signs |
+//! | [`message`] | a message, its id, its expiry |
+//! | [`text`] | messages as text frames |
+//! | [`wire`] | messages and requests as protobuf |
+//! | [`status`] | the 40xx codes |
+//! | [`guest`] | visitors without login: their ids, cookies and tokens |
+//!
+//! Where a text and the recordings under `fixtures/push-server-0.4.0` disagree, the recordings are
+//! right: they are what the reference server, push server 0.4.0, does on the wire.
 
 pub mod channel;
 pub mod guest;
@@ -17,3 +24,4 @@ pub mod query;
 pub mod signature;
 pub mod status;
 pub mod text;
+pub mod wire;

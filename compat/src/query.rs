@@ -1,41 +1,78 @@
-//! Query strings, read as the reference server reads them: what stands between the first and the
-//! second `?`, by the WHATWG rules for forms; of repeated names the first counts.
+//! The query of a request target, read as the reference server reads it.
+//!
+//! It takes what stands between the first and the second `?` and hands it to `URLSearchParams`, so
+//! the rules are those of the WHATWG URL standard for `application/x-www-form-urlencoded`: `+` is a
+//! blank, `;` separates nothing, names are case-sensitive. Recording `query_quirks`.
 
 use std::borrow::Cow;
 
-/// The query of a request target.
-#[derive(Debug, Clone, Copy)]
+/// The query of one request, not yet decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    /// `target`: path and query as they came.
-    #[must_use]
+    /// The query of a raw request target: `/sub/?a=1?b=2` gives `a=1`, and a target without `?` an
+    /// empty query. A `#` belongs to the value, since no browser sends a fragment.
     pub fn of_target(target: &'a str) -> Self {
         Self(target.split('?').nth(1).unwrap_or_default())
     }
 
-    /// The value of the first parameter of this name, decoded.
-    #[must_use]
+    /// The decoded value of the first parameter of this name. A name without `=` has an empty value.
     pub fn first(&self, name: &str) -> Option<Cow<'a, str>> {
         form_urlencoded::parse(self.0.as_bytes())
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
+            .find_map(|(found, value)| (found == name).then_some(value))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn first(target: &str, name: &str) -> Option<String> {
+        Query::of_target(target).first(name).map(Cow::into_owned)
+    }
+
     #[test]
-    fn quirks() {
-        let first =
-            |target: &'static str, name| Query::of_target(target).first(name).map(Cow::into_owned);
-        assert_eq!(first("/p?a=1&a=2", "a").as_deref(), Some("1"));
-        assert_eq!(first("/p?a=1?b=2", "b"), None);
-        assert_eq!(first("/p?a=x+y%2Fz%", "a").as_deref(), Some("x y/z%"));
-        assert_eq!(first("/p?a=1;b=2", "a").as_deref(), Some("1;b=2"));
-        assert_eq!(first("/p?A=1&&=&a", "a").as_deref(), Some(""));
-        assert_eq!(first("/p", "a"), None);
+    fn stands_between_the_question_marks() {
+        assert_eq!(first("/sub/", "a"), None);
+        assert_eq!(first("/sub/?a=1", "a").as_deref(), Some("1"));
+        assert_eq!(first("/sub/?a=1?b=2", "a").as_deref(), Some("1"));
+        assert_eq!(first("/sub/?a=1?b=2", "b"), None);
+        assert_eq!(first("/sub/??a=1", "a"), None);
+        assert_eq!(first("/sub/?a=1#x", "a").as_deref(), Some("1#x"));
+    }
+
+    #[test]
+    fn decodes_as_browsers_encode() {
+        assert_eq!(first("/?a=x%3Ay%2Fz%2e", "a").as_deref(), Some("x:y/z."));
+        assert_eq!(first("/?%61=1", "a").as_deref(), Some("1"));
+        assert_eq!(first("/?a=x+y", "a").as_deref(), Some("x y"));
+        assert_eq!(first("/?a=%zz%4", "a").as_deref(), Some("%zz%4"));
+        assert_eq!(first("/?a=%ff", "a").as_deref(), Some("\u{fffd}"));
+    }
+
+    #[test]
+    fn the_first_of_a_name_counts() {
+        assert_eq!(first("/?a=1&a=2", "a").as_deref(), Some("1"));
+        assert_eq!(first("/?&&b&a=1;a=2", "a").as_deref(), Some("1;a=2"));
+        assert_eq!(first("/?a&a=1", "a").as_deref(), Some(""));
+        assert_eq!(first("/?A=1", "a"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn takes_anything(target in ".*", name in ".*") {
+            first(&target, &name);
+        }
+
+        #[test]
+        fn reads_what_was_written(name in ".+", value in ".*", path in "[^?]*") {
+            let query: String = form_urlencoded::Serializer::new(String::new())
+                .append_pair(&name, &value)
+                .finish();
+            prop_assert_eq!(first(&format!("{path}?{query}"), &name), Some(value));
+        }
     }
 }

@@ -1,58 +1,174 @@
-//! Signatures of channels: lower-case hex of an HMAC with the site's signature key.
+//! The site's Push & Pull key, and what it signs.
 //!
-//! The key counts as text: a key that looks like hex is not decoded. What is signed is the text of
-//! the ids, `private` or `private:public`, and for a public id alone `public:` and its hex digits.
+//! A signature is an HMAC over a text: `private`, `private:public`, or `public:` and a public id. It
+//! is lower-case hex in query strings and raw bytes in protobuf. Every subscription verifies one per
+//! channel, so the key is scheduled once, and each use starts from a copy of that state.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 
 use crate::channel::PublicId;
 
-/// The hash under the HMAC, named as in PHP's `hash_hmac`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs, reason = "the names say it")]
+/// The key that the site shares with its push server, ready to sign.
+#[derive(Clone)]
+pub struct SignatureKey {
+    algorithm: Algorithm,
+    keyed: Arc<dyn Keyed>,
+}
+
+impl SignatureKey {
+    /// `key` is used as text, as the site does: a key of hex digits is not decoded.
+    pub fn new(algorithm: Algorithm, key: &str) -> Self {
+        let keyed = match algorithm {
+            Algorithm::Md5 => schedule::<Hmac<Md5>>(key),
+            Algorithm::Sha1 => schedule::<Hmac<Sha1>>(key),
+            Algorithm::Sha256 => schedule::<Hmac<Sha256>>(key),
+            Algorithm::Sha384 => schedule::<Hmac<Sha384>>(key),
+            Algorithm::Sha512 => schedule::<Hmac<Sha512>>(key),
+        };
+        Self { algorithm, keyed }
+    }
+
+    /// The signature of `text`, whole and in lower-case hex: what stands behind the dot of a
+    /// `CHANNEL_ID`.
+    pub fn sign(&self, text: &str) -> String {
+        HEXLOWER.encode(self.keyed.digest(&[text.as_bytes()]).as_bytes())
+    }
+
+    /// The signature by which other clients prove that they may write to `id`, in raw bytes: HMAC
+    /// over `public:` and the id in hex.
+    pub fn sign_public(&self, id: &PublicId) -> Vec<u8> {
+        self.digest_public(id.as_bytes()).as_bytes().to_vec()
+    }
+
+    /// Whether `hex` is the signature of `text`: the whole digest, in lower case. Constant in time.
+    pub fn verify(&self, text: &str, hex: &str) -> bool {
+        let expected = self.keyed.digest(&[text.as_bytes()]);
+        let mut given = Digest::of_length(expected.length);
+        hex.len() == 2 * expected.length
+            && HEXLOWER
+                .decode_mut(hex.as_bytes(), given.as_mut_bytes())
+                .is_ok()
+            && expected.equals(given.as_bytes())
+    }
+
+    /// Whether `raw` signs the public id `id`. Constant in time.
+    ///
+    /// The reference server lets the signature decide here, and does not ask whether the id has 16
+    /// bytes; so it is taken as bytes of any length.
+    pub fn verify_public(&self, id: &[u8], raw: &[u8]) -> bool {
+        self.digest_public(id).equals(raw)
+    }
+
+    fn digest_public(&self, id: &[u8]) -> Digest {
+        self.keyed
+            .digest(&[b"public:", HEXLOWER.encode(id).as_bytes()])
+    }
+}
+
+impl fmt::Debug for SignatureKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignatureKey")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An HMAC that has taken its key, and of which every use takes a copy.
+trait Keyed: Send + Sync {
+    /// The HMAC of these parts, one behind the other.
+    fn digest(&self, parts: &[&[u8]]) -> Digest;
+}
+
+impl<M: Mac + Clone + Send + Sync> Keyed for M {
+    fn digest(&self, parts: &[&[u8]]) -> Digest {
+        let mut mac = self.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        let output = mac.finalize().into_bytes();
+        let mut digest = Digest::of_length(output.len());
+        digest.as_mut_bytes().copy_from_slice(&output);
+        digest
+    }
+}
+
+fn schedule<M: Mac + KeyInit + Clone + Send + Sync + 'static>(key: &str) -> Arc<dyn Keyed> {
+    let mac = <M as KeyInit>::new_from_slice(key.as_bytes());
+    Arc::new(mac.expect("HMAC takes keys of every length"))
+}
+
+/// A digest of any of the algorithms, on the stack.
+struct Digest {
+    bytes: [u8; Self::LONGEST],
+    length: usize,
+}
+
+impl Digest {
+    /// SHA-512 has the longest digest.
+    const LONGEST: usize = 64;
+
+    fn of_length(length: usize) -> Self {
+        Self {
+            bytes: [0; Self::LONGEST],
+            length: length.min(Self::LONGEST),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn as_mut_bytes(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..self.length).unwrap_or_default()
+    }
+
+    fn equals(&self, other: &[u8]) -> bool {
+        self.as_bytes().ct_eq(other).into()
+    }
+}
+
+/// The hash under the HMAC; a site sets it as `signature_algo`. The default of sites is SHA-1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
+    /// 16 bytes.
     Md5,
-    /// The module's default.
+    /// 20 bytes.
     #[default]
     Sha1,
+    /// 32 bytes.
     Sha256,
+    /// 48 bytes.
     Sha384,
+    /// 64 bytes.
     Sha512,
 }
 
-/// A name that is no [`Algorithm`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown signature algorithm {0:?}, known are {known}", known = Algorithm::NAMES.join(", "))]
-pub struct UnknownAlgorithm(String);
-
 impl Algorithm {
-    /// All names that [`Algorithm::from_str`] takes.
+    /// Every algorithm, shortest digest first.
+    const ALL: [Self; 5] = [
+        Self::Md5,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Sha384,
+        Self::Sha512,
+    ];
+
+    /// The names that [`FromStr`] knows: those of PHP's `hash_hmac`, shortest digest first.
     pub const NAMES: [&'static str; 5] = ["md5", "sha1", "sha256", "sha384", "sha512"];
-}
-
-impl FromStr for Algorithm {
-    type Err = UnknownAlgorithm;
-
-    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        match name {
-            "md5" => Ok(Self::Md5),
-            "sha1" => Ok(Self::Sha1),
-            "sha256" => Ok(Self::Sha256),
-            "sha384" => Ok(Self::Sha384),
-            "sha512" => Ok(Self::Sha512),
-            other => Err(UnknownAlgorithm(other.to_owned())),
-        }
-    }
 }
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Md5 => "md5",
             Self::Sha1 => "sha1",
             Self::Sha256 => "sha256",
@@ -62,133 +178,22 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The site's signature key, ready to use: a signature starts from a copy of the keyed state
-/// instead of hashing the key again.
-#[derive(Clone)]
-pub struct SignatureKey(Keyed);
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
 
-#[derive(Clone)]
-enum Keyed {
-    Md5(Hmac<md5::Md5>),
-    Sha1(Hmac<sha1::Sha1>),
-    Sha256(Hmac<sha2::Sha256>),
-    Sha384(Box<Hmac<sha2::Sha384>>),
-    Sha512(Box<Hmac<sha2::Sha512>>),
-}
-
-impl SignatureKey {
-    /// A key of any length; empty ones are the configuration's business to refuse.
-    #[must_use]
-    pub fn new(algorithm: Algorithm, key: &str) -> Self {
-        let key = key.as_bytes();
-        Self(match algorithm {
-            Algorithm::Md5 => Keyed::Md5(keyed(key)),
-            Algorithm::Sha1 => Keyed::Sha1(keyed(key)),
-            Algorithm::Sha256 => Keyed::Sha256(keyed(key)),
-            Algorithm::Sha384 => Keyed::Sha384(Box::new(keyed(key))),
-            Algorithm::Sha512 => Keyed::Sha512(Box::new(keyed(key))),
-        })
-    }
-
-    /// The signature of `text`, lower-case hex.
-    #[must_use]
-    pub fn sign(&self, text: &str) -> String {
-        HEXLOWER.encode(&self.digest(text.as_bytes()))
-    }
-
-    /// The signature of a public id, raw as protobuf carries it.
-    #[must_use]
-    pub fn sign_public(&self, id: &PublicId) -> Vec<u8> {
-        self.digest(public_text(id.as_bytes()).as_bytes())
-    }
-
-    /// Whether `hex` is the whole signature of `text`. Takes the same time for every wrong one.
-    #[must_use]
-    pub fn verify(&self, text: &str, hex: &str) -> bool {
-        self.sign(text).as_bytes().ct_eq(hex.as_bytes()).into()
-    }
-
-    /// Whether `signature` is the raw signature of a public id. The id may have any length: the
-    /// signature decides.
-    #[must_use]
-    pub fn verify_public(&self, id: &[u8], signature: &[u8]) -> bool {
-        self.digest(public_text(id).as_bytes())
-            .ct_eq(signature)
-            .into()
-    }
-
-    fn digest(&self, text: &[u8]) -> Vec<u8> {
-        match &self.0 {
-            Keyed::Md5(mac) => finish(mac, text),
-            Keyed::Sha1(mac) => finish(mac, text),
-            Keyed::Sha256(mac) => finish(mac, text),
-            Keyed::Sha384(mac) => finish(mac.as_ref(), text),
-            Keyed::Sha512(mac) => finish(mac.as_ref(), text),
-        }
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::NAMES
+            .into_iter()
+            .zip(Self::ALL)
+            .find_map(|(known, algorithm)| (known == name).then_some(algorithm))
+            .ok_or_else(|| UnknownAlgorithm(name.to_owned()))
     }
 }
 
-impl fmt::Debug for SignatureKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SignatureKey(..)")
-    }
-}
-
-fn public_text(id: &[u8]) -> String {
-    format!("public:{}", HEXLOWER.encode(id))
-}
-
-#[allow(clippy::expect_used, reason = "an HMAC takes keys of every length")]
-pub(crate) fn keyed<M: KeyInit>(key: &[u8]) -> M {
-    M::new_from_slice(key).expect("an HMAC takes keys of every length")
-}
-
-fn finish<M: Mac + Clone>(mac: &M, text: &[u8]) -> Vec<u8> {
-    let mut mac = mac.clone();
-    mac.update(text);
-    mac.finalize().into_bytes().to_vec()
-}
+/// A name that is none of [`Algorithm::NAMES`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown signature algorithm {0:?}, known are {known}", known = Algorithm::NAMES.join(", "))]
+pub struct UnknownAlgorithm(pub String);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn known_signatures() {
-        let text = "The quick brown fox jumps over the lazy dog";
-        let signed = |algorithm| SignatureKey::new(algorithm, "key").sign(text);
-        assert_eq!(signed(Algorithm::Md5), "80070713463e7749b90c2dc24911e275");
-        assert_eq!(
-            signed(Algorithm::Sha1),
-            "de7c9b85b8b78aa6bc8a7a36f70a90701c9db4d9"
-        );
-        assert_eq!(
-            signed(Algorithm::Sha256),
-            "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8"
-        );
-    }
-
-    #[test]
-    fn names_are_read_and_shown_alike() {
-        for name in Algorithm::NAMES {
-            assert_eq!(name.parse::<Algorithm>().unwrap().to_string(), name);
-        }
-        assert!(
-            "SHA1"
-                .parse::<Algorithm>()
-                .unwrap_err()
-                .to_string()
-                .contains("sha384")
-        );
-    }
-
-    #[test]
-    fn a_part_of_a_signature_is_none() {
-        let key = SignatureKey::new(Algorithm::Sha1, "key");
-        let signature = key.sign("text");
-        assert!(key.verify("text", &signature));
-        assert!(!key.verify("text", &signature[..32]));
-        assert!(!key.verify("text", ""));
-        assert!(!key.verify("other", &signature));
-    }
-}
+mod tests;

@@ -1,0 +1,158 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::signature::Algorithm;
+
+const PRIVATE: &str = "00112233445566778899aabbccddeeff";
+const PUBLIC: &str = "ffeeddccbbaa99887766554433221100";
+
+fn key() -> SignatureKey {
+    SignatureKey::new(Algorithm::Sha1, "a key")
+}
+
+fn signed(ids: &str) -> String {
+    format!("{ids}.{}", key().sign(ids))
+}
+
+fn pair() -> String {
+    format!("{PRIVATE}:{PUBLIC}")
+}
+
+fn subscriber(value: &str) -> ChannelList {
+    ChannelList::parse(value, &key(), Role::Subscriber)
+}
+
+fn publisher(value: &str) -> ChannelList {
+    ChannelList::parse(value, &key(), Role::Publisher)
+}
+
+#[test]
+fn ids_are_32_lower_case_digits() {
+    let id = ChannelId::parse(PRIVATE).unwrap();
+    assert_eq!(id.to_string(), PRIVATE);
+    assert_eq!(format!("{id:?}"), format!("ChannelId({PRIVATE})"));
+    assert_eq!(ChannelId::from_slice(id.as_bytes()), Some(id));
+    assert_eq!(ChannelId::from_slice(&id.as_bytes()[1..]), None);
+    for wrong in [
+        "",
+        "0011",
+        &PRIVATE.to_uppercase(),
+        &PRIVATE.replace('f', "g"),
+    ] {
+        assert_eq!(ChannelId::parse(wrong), None, "{wrong}");
+    }
+    assert_eq!(PublicId::parse(&format!("{PRIVATE}0")), None);
+}
+
+#[test]
+fn a_list_keeps_order_and_repetition() {
+    let list = subscriber(&[signed(PUBLIC), signed(&pair()), signed(PUBLIC)].join("/"));
+    let [first, second] = [PUBLIC, PRIVATE].map(|id| ChannelId::parse(id).unwrap());
+    let public = PublicId::parse(PUBLIC).unwrap();
+    assert_eq!(
+        list.receivers().collect::<Vec<_>>(),
+        [
+            Receiver::Private(first),
+            Receiver::Private(second),
+            Receiver::Public(public),
+            Receiver::Private(first),
+        ]
+    );
+    assert_eq!(list.channels().len(), 3);
+    assert_eq!(list.sender(), Some(public), "of the second channel");
+}
+
+#[test]
+fn subscribers_sign_everything() {
+    assert!(!subscriber(&signed(PRIVATE)).is_empty());
+    assert!(!subscriber(&signed(&pair())).is_empty());
+    for wrong in [
+        String::new(),
+        PRIVATE.to_owned(),
+        pair(),
+        format!("{PRIVATE}."),
+        format!("{PRIVATE}.{}", key().sign(&pair())),
+        format!("{}.{}", pair(), key().sign(PRIVATE)),
+        format!("{PRIVATE}:.{}", key().sign(PRIVATE)),
+        signed(&format!("{}:{PUBLIC}", pair())),
+        signed(&PRIVATE.to_uppercase()),
+        signed(PRIVATE).to_uppercase(),
+        format!("{}/", signed(PRIVATE)),
+        format!("/{}", signed(PRIVATE)),
+        format!("{}//{}", signed(PRIVATE), signed(PRIVATE)),
+        format!("{}/{PRIVATE}", signed(PRIVATE)),
+        format!(" {}", signed(PRIVATE)),
+        format!("{} ", signed(PRIVATE)),
+    ] {
+        assert!(subscriber(&wrong).is_empty(), "{wrong}");
+    }
+}
+
+#[test]
+fn publishers_sign_pairs_only() {
+    let wrong = key().sign("something else");
+    for right in [
+        PRIVATE.to_owned(),
+        format!("{PRIVATE}.{wrong}"),
+        format!("{PRIVATE}.{}", "0".repeat(32)),
+        format!("{PRIVATE}/{PUBLIC}"),
+        signed(&pair()),
+    ] {
+        assert!(!publisher(&right).is_empty(), "{right}");
+    }
+    for wrong in [
+        pair(),
+        format!("{}.{wrong}", pair()),
+        format!("{PRIVATE}.{}", "0".repeat(31)),
+        format!("{PRIVATE}.{}", "0".repeat(129)),
+        format!("{PRIVATE}.{}", "g".repeat(40)),
+        format!("{PRIVATE}/{}", PUBLIC.to_uppercase()),
+    ] {
+        assert!(publisher(&wrong).is_empty(), "{wrong}");
+    }
+}
+
+fn channel() -> impl Strategy<Value = Channel> {
+    let ids = (any::<[u8; 16]>(), any::<Option<[u8; 16]>>());
+    ids.prop_map(|(private, public)| Channel {
+        private: ChannelId::from_bytes(private),
+        public: public.map(PublicId::from_bytes),
+    })
+}
+
+fn written(channels: &[Channel]) -> String {
+    let part = |channel: &Channel| match channel.public {
+        Some(public) => signed(&format!("{}:{public}", channel.private)),
+        None => signed(&channel.private.to_string()),
+    };
+    channels.iter().map(part).collect::<Vec<_>>().join("/")
+}
+
+proptest! {
+    #[test]
+    fn takes_anything(value in "[0-9a-f:./]*|.*") {
+        subscriber(&value);
+        publisher(&value);
+    }
+
+    #[test]
+    fn reads_what_was_written(channels in prop::collection::vec(channel(), 1..6)) {
+        let value = written(&channels);
+        prop_assert_eq!(subscriber(&value), ChannelList(channels.clone()));
+        prop_assert_eq!(publisher(&value), ChannelList(channels));
+    }
+
+    /// Every character of a signed list matters to a subscriber.
+    #[test]
+    fn no_character_may_change(
+        channels in prop::collection::vec(channel(), 1..3),
+        at in any::<prop::sample::Index>(),
+        other in "[ -~]",
+    ) {
+        let value = written(&channels);
+        let at = at.index(value.len());
+        prop_assume!(value[at..=at] != other);
+        let changed = [&value[..at], &other, &value[at + 1..]].concat();
+        prop_assert!(subscriber(&changed).is_empty());
+    }
+}
