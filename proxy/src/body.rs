@@ -38,7 +38,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Upstream(body, lease) => {
@@ -62,7 +65,9 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Self::Upstream(body, _) => body.size_hint(),
         }
     }
@@ -83,7 +88,11 @@ struct Silent(Duration);
 
 impl Streamed {
     pub(crate) fn new(body: Incoming, longest_silence: Duration) -> Self {
-        Self { body, longest_silence, silence: None }
+        Self {
+            body,
+            longest_silence,
+            silence: None,
+        }
     }
 }
 
@@ -91,13 +100,18 @@ impl HttpBody for Streamed {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.silence = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let longest = self.longest_silence;
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
         ready!(silence.as_mut().poll(cx));
         Poll::Ready(Some(Err(Silent(longest).into())))
     }

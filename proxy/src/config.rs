@@ -179,12 +179,14 @@ pub(crate) struct Limits {
     /// Connections of one channel that has a public id; the oldest goes. Default 100.
     pub(crate) max_connections_per_channel: usize,
     /// Default 100.
+    #[allow(dead_code, reason = "for binary requests, which are not served yet")]
     pub(crate) max_messages_per_request: usize,
     /// Default 100.
     pub(crate) max_channels_per_request: usize,
     /// Longest life of a stored message. Default 24 h.
     pub(crate) message_ttl: Duration,
     /// How long a channel's list of messages lives. Default 24 h.
+    #[allow(dead_code, reason = "for the redis engine, which is not there yet")]
     pub(crate) channel_ttl: Duration,
     /// What may wait for one slow subscriber, bytes, before it is closed. Default 4 MiB.
     pub(crate) subscriber_queue: usize,

@@ -29,12 +29,27 @@ impl Error {
     /// The status and the sentence for the visitor.
     pub(crate) fn answer(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Host | Self::HostMismatch => (StatusCode::BAD_REQUEST, "The request does not say clearly which site it is for."),
-            Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."),
+            Self::Host | Self::HostMismatch => (
+                StatusCode::BAD_REQUEST,
+                "The request does not say clearly which site it is for.",
+            ),
+            Self::Method(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This method is not served here.",
+            ),
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "The address is too long."),
-            Self::Connect(_) | Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "The site behind this address cannot be reached."),
-            Self::ConnectTimeout(_) | Self::ResponseTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "The site behind this address takes too long to answer."),
-            Self::PublishForbidden => (StatusCode::FORBIDDEN, "Publishing is not open to this address."),
+            Self::Connect(_) | Self::Upstream(_) => (
+                StatusCode::BAD_GATEWAY,
+                "The site behind this address cannot be reached.",
+            ),
+            Self::ConnectTimeout(_) | Self::ResponseTimeout(_) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "The site behind this address takes too long to answer.",
+            ),
+            Self::PublishForbidden => (
+                StatusCode::FORBIDDEN,
+                "Publishing is not open to this address.",
+            ),
         }
     }
 }

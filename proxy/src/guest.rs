@@ -17,13 +17,23 @@ use ids::Ids;
 use limits::NewGuests;
 
 /// What robots call themselves, in lower case.
-const ROBOTS: [&str; 10] =
-    ["bot", "crawl", "spider", "slurp", "yandex.com/bots", "facebookexternalhit", "curl/", "wget/", "python-", "monitor"];
+const ROBOTS: [&str; 10] = [
+    "bot",
+    "crawl",
+    "spider",
+    "slurp",
+    "yandex.com/bots",
+    "facebookexternalhit",
+    "curl/",
+    "wget/",
+    "python-",
+    "monitor",
+];
 
 /// Endings of files that are no pages.
 const STATIC: [&str; 18] = [
-    ".css", ".js", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".ico", ".webp", ".avif", ".woff", ".woff2", ".ttf", ".map",
-    ".mp4", ".pdf", ".zip", ".xml",
+    ".css", ".js", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".ico", ".webp", ".avif", ".woff",
+    ".woff2", ".ttf", ".map", ".mp4", ".pdf", ".zip", ".xml",
 ];
 
 /// `[guest]`, ready to use.
@@ -42,12 +52,21 @@ pub(crate) struct SetCookie(HeaderValue);
 impl Guests {
     pub(crate) fn new(config: config::Guest, keys: GuestKeys, ids: Arc<Ids>) -> Self {
         let new = NewGuests::new(config.new_per_minute);
-        Self { config, keys, ids, new }
+        Self {
+            config,
+            keys,
+            ids,
+            new,
+        }
     }
 
     /// Finds or makes the guest of a request and puts number and token into its head, from which
     /// every forged one was removed before.
-    pub(crate) fn identify(&self, parts: &mut request::Parts, visitor: &Visitor) -> Option<SetCookie> {
+    pub(crate) fn identify(
+        &self,
+        parts: &mut request::Parts,
+        visitor: &Visitor,
+    ) -> Option<SetCookie> {
         let now = unix_time().as_secs();
         let max_age = self.config.cookie_max_age.as_secs();
         let known = cookies(&parts.headers, &self.config.cookie)
@@ -56,7 +75,10 @@ impl Guests {
             Some(cookie) => (cookie.id, cookie.renew),
             None => (self.mint(parts, visitor.address)?, true),
         };
-        if let (Ok(number), Ok(token)) = (id.to_string().try_into(), self.keys.token(id, now).try_into()) {
+        if let (Ok(number), Ok(token)) = (
+            id.to_string().try_into(),
+            self.keys.token(id, now).try_into(),
+        ) {
             parts.headers.insert(&self.config.header, number);
             parts.headers.insert(&self.config.token_header, token);
         }
@@ -73,21 +95,36 @@ impl Guests {
 
     /// A person opening a page, as far as a head tells.
     fn opens_a_page(&self, parts: &request::Parts) -> bool {
-        let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let text = |name: header::HeaderName| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return false;
         }
         let path = parts.uri.path().to_ascii_lowercase();
-        if self.config.exclude.iter().any(|prefix| path.starts_with(&prefix.to_ascii_lowercase()))
+        if self
+            .config
+            .exclude
+            .iter()
+            .any(|prefix| path.starts_with(&prefix.to_ascii_lowercase()))
             || STATIC.iter().any(|ending| path.ends_with(ending))
         {
             return false;
         }
-        let navigates = match parts.headers.get("sec-fetch-dest").map(HeaderValue::as_bytes) {
+        let navigates = match parts
+            .headers
+            .get("sec-fetch-dest")
+            .map(HeaderValue::as_bytes)
+        {
             Some(destination) => matches!(destination, b"document" | b"iframe"),
             None => text(header::ACCEPT).is_some_and(|accept| accept.contains("text/html")),
         };
-        let agent = text(header::USER_AGENT).unwrap_or_default().to_ascii_lowercase();
+        let agent = text(header::USER_AGENT)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         navigates && !ROBOTS.iter().any(|robot| agent.contains(robot))
     }
 
@@ -141,12 +178,19 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
 /// says nothing, so only an explicit `private` or `no-store` counts as safe.
 fn may_be_shared(headers: &HeaderMap) -> bool {
     !directives(headers).any(|directive| directive == "private" || directive == "no-store")
-        || ["surrogate-control", "cdn-cache-control", "x-accel-expires"].iter().any(|name| headers.contains_key(*name))
+        || ["surrogate-control", "cdn-cache-control", "x-accel-expires"]
+            .iter()
+            .any(|name| headers.contains_key(*name))
 }
 
 fn make_private(headers: &mut HeaderMap) {
     let kept: Vec<String> = directives(headers)
-        .filter(|directive| directive != "public" && !directive.starts_with("s-maxage") && directive != "proxy-revalidate" && directive != "private")
+        .filter(|directive| {
+            directive != "public"
+                && !directive.starts_with("s-maxage")
+                && directive != "proxy-revalidate"
+                && directive != "private"
+        })
         .collect();
     let mut value = "private".to_owned();
     for directive in kept {
@@ -179,8 +223,14 @@ mod tests {
     #[test]
     fn a_response_with_our_cookie_is_private() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::CACHE_CONTROL, "public, max-age=60, s-maxage=600".parse().unwrap());
-        headers.insert(header::EXPIRES, "Thu, 01 Jan 2099 00:00:00 GMT".parse().unwrap());
+        headers.insert(
+            header::CACHE_CONTROL,
+            "public, max-age=60, s-maxage=600".parse().unwrap(),
+        );
+        headers.insert(
+            header::EXPIRES,
+            "Thu, 01 Jan 2099 00:00:00 GMT".parse().unwrap(),
+        );
         assert!(may_be_shared(&headers));
         make_private(&mut headers);
         assert_eq!(headers[header::CACHE_CONTROL], "private, max-age=60");
@@ -191,8 +241,14 @@ mod tests {
     #[test]
     fn every_cookie_of_the_name_is_seen() {
         let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, "a=1; PULL_GUEST=x; PULL_GUEST2=no".parse().unwrap());
+        headers.append(
+            header::COOKIE,
+            "a=1; PULL_GUEST=x; PULL_GUEST2=no".parse().unwrap(),
+        );
         headers.append(header::COOKIE, "PULL_GUEST=y".parse().unwrap());
-        assert_eq!(cookies(&headers, "PULL_GUEST").collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(
+            cookies(&headers, "PULL_GUEST").collect::<Vec<_>>(),
+            ["x", "y"]
+        );
     }
 }

@@ -159,16 +159,23 @@ impl Hub {
             }
         }
         let missed = match mid {
-            Some(mid) => sequence.history.since(&receivers, mid, unix_time().as_secs()),
+            Some(mid) => sequence
+                .history
+                .since(&receivers, mid, unix_time().as_secs()),
             None => Vec::new(),
         };
         drop(sequence);
-        (Subscription::new(Arc::clone(self), core, receivers.into(), subscriber), missed)
+        (
+            Subscription::new(Arc::clone(self), core, receivers.into(), subscriber),
+            missed,
+        )
     }
 
     /// The newest stored id of `receivers`; see [`Memory::last`].
     pub(crate) fn last_id(&self, receivers: &[Receiver]) -> Option<MessageId> {
-        self.sequence().history.last(receivers, unix_time().as_secs())
+        self.sequence()
+            .history
+            .last(receivers, unix_time().as_secs())
     }
 
     /// Whether anybody listens.
@@ -204,7 +211,9 @@ impl Hub {
 
     /// Closes the oldest subscriber of `receiver` where there are as many as allowed.
     fn make_room(&self, sequence: &Sequence, receiver: Receiver) {
-        let Some(groups) = sequence.channels.get(&receiver) else { return };
+        let Some(groups) = sequence.channels.get(&receiver) else {
+            return;
+        };
         let open: usize = groups.iter().map(|(_, group)| group.open()).sum();
         if open < self.limits.connections_per_channel {
             return;
@@ -222,7 +231,9 @@ impl Hub {
     fn unsubscribe(&self, core: usize, receivers: &[Receiver], subscriber: &Subscriber) {
         let mut sequence = self.sequence();
         for receiver in receivers {
-            let Some(groups) = sequence.channels.get_mut(receiver) else { continue };
+            let Some(groups) = sequence.channels.get_mut(receiver) else {
+                continue;
+            };
             groups.retain(|(at, group)| *at != core || !group.remove(subscriber));
             if groups.is_empty() {
                 sequence.channels.remove(receiver);
@@ -249,7 +260,9 @@ impl Ids {
 
 /// Now, since 1970.
 pub(crate) fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

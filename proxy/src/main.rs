@@ -2,7 +2,10 @@
 //!
 //! Read [`server::request`] for the way of a request, [`hub`] for the way of a message.
 
-#![allow(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
+#![allow(
+    clippy::print_stdout,
+    reason = "what a command was asked for goes to standard output"
+)]
 
 mod body;
 mod cli;
@@ -59,7 +62,12 @@ fn main() -> ExitCode {
 
 fn command(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run { settings, upstream, listen, state_dir } => {
+        Command::Run {
+            settings,
+            upstream,
+            listen,
+            state_dir,
+        } => {
             let mut config = match (settings.config, upstream) {
                 (Some(path), _) => load(&path)?,
                 (None, Some(upstream)) => file::defaults(upstream.parse()?),
@@ -83,7 +91,11 @@ fn command(command: Command) -> Result<(), Failure> {
             let config = load(&config)?;
             let key = match &config.push.signature_key {
                 Some(key) => key.0.clone(),
-                None => State::open(&config.server.state_dir)?.secret(SIGNATURE_FILE)?.0,
+                None => {
+                    State::open(&config.server.state_dir)?
+                        .secret(SIGNATURE_FILE)?
+                        .0
+                }
             };
             let key = SignatureKey::new(config.push.signature_algo, &key);
             for channel in channels {
@@ -100,7 +112,7 @@ const SIGNATURE_FILE: &str = "signature.key";
 fn load(path: &Path) -> Result<Config, Failure> {
     let (config, warnings) = file::load(path).map_err(|faults| faults.to_string())?;
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("{warning}");
     }
     Ok(config)
 }
@@ -113,7 +125,11 @@ fn run(config: Config) -> Result<(), Failure> {
     let guests = match config.guest.enabled {
         true => {
             let keys = guest_keys(&config, &state)?;
-            Some(Guests::new(config.guest.clone(), keys, Ids::start(Arc::clone(&state))?))
+            Some(Guests::new(
+                config.guest.clone(),
+                keys,
+                Ids::start(Arc::clone(&state))?,
+            ))
         }
         false => None,
     };
@@ -125,12 +141,29 @@ fn run(config: Config) -> Result<(), Failure> {
     };
     let limits = Limits {
         connections_per_channel: config.push.limits.max_connections_per_channel,
-        message_ttl: config.push.limits.message_ttl.as_secs().try_into().unwrap_or(u32::MAX),
+        message_ttl: config
+            .push
+            .limits
+            .message_ttl
+            .as_secs()
+            .try_into()
+            .unwrap_or(u32::MAX),
         subscriber_queue: config.push.limits.subscriber_queue,
     };
-    let hub = Hub::new(cores, start.try_into()?, Memory::new(config.history.max_memory), limits);
+    let hub = Hub::new(
+        cores,
+        start.try_into()?,
+        Memory::new(config.history.max_memory),
+        limits,
+    );
     let signature = SignatureKey::new(config.push.signature_algo, &key);
-    let app = App { hub: Arc::new(hub), signature, guests, connections: AtomicUsize::new(0), config };
+    let app = App {
+        hub: Arc::new(hub),
+        signature,
+        guests,
+        connections: AtomicUsize::new(0),
+        config,
+    };
     let stop = stop_signal()?;
     server::run(&Arc::new(app), cores, &stop)?;
     tracing::info!("stopped");
@@ -144,17 +177,27 @@ fn signature_key(config: &Config, state: &State) -> Result<String, Failure> {
     let (key, fresh) = state.secret(SIGNATURE_FILE)?;
     if fresh {
         let directory = config.server.state_dir.display();
-        tracing::warn!("no push.signature_key: one was generated in {directory}/{SIGNATURE_FILE}; give it to the site");
+        tracing::warn!(
+            "no push.signature_key: one was generated in {directory}/{SIGNATURE_FILE}; give it to the site"
+        );
     }
     Ok(key)
 }
 
 fn guest_keys(config: &Config, state: &State) -> Result<GuestKeys, Failure> {
-    let mut secrets: Vec<String> = config.guest.secrets.iter().map(|secret| secret.0.clone()).collect();
+    let mut secrets: Vec<String> = config
+        .guest
+        .secrets
+        .iter()
+        .map(|secret| secret.0.clone())
+        .collect();
     if secrets.is_empty() {
         let (secret, fresh) = state.secret(SECRET_FILE)?;
         if fresh {
-            tracing::warn!("no guest.secrets: one was generated in {}/{SECRET_FILE}", config.server.state_dir.display());
+            tracing::warn!(
+                "no guest.secrets: one was generated in {}/{SECRET_FILE}",
+                config.server.state_dir.display()
+            );
         }
         secrets.push(secret);
     }
@@ -167,9 +210,21 @@ fn php_hook(config: Option<&Path>) -> Result<(), Failure> {
             let config = load(path)?;
             let keys = match config.guest.secrets.is_empty() {
                 true => guest_keys(&config, &State::open(&config.server.state_dir)?)?,
-                false => GuestKeys::derive(&config.guest.secrets.iter().map(|secret| &secret.0).collect::<Vec<_>>(), "")?,
+                false => GuestKeys::derive(
+                    &config
+                        .guest
+                        .secrets
+                        .iter()
+                        .map(|secret| &secret.0)
+                        .collect::<Vec<_>>(),
+                    "",
+                )?,
             };
-            keys.token_keys_hex().iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ")
+            keys.token_keys_hex()
+                .iter()
+                .map(|key| format!("'{key}'"))
+                .collect::<Vec<_>>()
+                .join(", ")
         }
         None => String::new(),
     };
@@ -180,10 +235,15 @@ fn php_hook(config: Option<&Path>) -> Result<(), Failure> {
 /// Becomes true at SIGTERM or SIGINT.
 fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
     let (stop, stopped) = watch::channel(false);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut signals = {
         let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        )
     };
     std::thread::spawn(move || {
         runtime.block_on(async {
@@ -201,7 +261,10 @@ fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
 
 fn start_log(log: &config::Log) {
     let filter = tracing_subscriber::EnvFilter::try_new(&log.level).unwrap_or_default();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
@@ -212,8 +275,14 @@ fn start_log(log: &config::Log) {
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(limit = limit.current, "the limit on open files could not be raised");
+        tracing::warn!(
+            limit = limit.current,
+            "the limit on open files could not be raised"
+        );
     }
 }

@@ -5,7 +5,9 @@ pub(crate) mod subscribe;
 pub(crate) mod websocket;
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue,
+};
 use http::{Response, StatusCode};
 use pullgate_compat::status::Status;
 
@@ -26,7 +28,10 @@ pub(crate) fn answer(status: StatusCode, body: impl Into<Bytes>) -> Response<Bod
 
 /// A refusal over HTTP.
 pub(crate) fn refusal(status: Status) -> Response<Body> {
-    answer(StatusCode::from_u16(status.http()).unwrap_or(StatusCode::BAD_REQUEST), status.reason())
+    answer(
+        StatusCode::from_u16(status.http()).unwrap_or(StatusCode::BAD_REQUEST),
+        status.reason(),
+    )
 }
 
 /// The same for a subscriber, whose scripts may read `Last-Message-Id`.
@@ -37,5 +42,8 @@ pub(crate) fn poll_refusal(status: Status) -> Response<Body> {
 }
 
 pub(crate) fn expose_last_id(response: &mut Response<Body>) {
-    response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Last-Message-Id"));
+    response.headers_mut().insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Last-Message-Id"),
+    );
 }

@@ -43,9 +43,14 @@ fn push_route(paths: &Paths, path: &str) -> Option<Route> {
         (&paths.stat, Route::Reserved),
     ];
     let under = |prefix: &String| {
-        path.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        path.as_bytes()
+            .get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    table.into_iter().find(|(prefixes, _)| prefixes.iter().any(under)).map(|(_, route)| route)
+    table
+        .into_iter()
+        .find(|(prefixes, _)| prefixes.iter().any(under))
+        .map(|(_, route)| route)
 }
 
 /// The path as a lenient back end may read it; `None` where it reads as it stands.
@@ -56,7 +61,9 @@ fn tidied(path: &str) -> Option<String> {
     let mut decoded = path.to_owned();
     // Twice: some back ends decode behind a front that has decoded already.
     for _ in 0..2 {
-        decoded = percent_decode_str(&decoded).decode_utf8_lossy().replace('\\', "/");
+        decoded = percent_decode_str(&decoded)
+            .decode_utf8_lossy()
+            .replace('\\', "/");
     }
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split('/') {
@@ -88,8 +95,18 @@ mod tests {
     #[test]
     fn every_spelling_of_a_push_path_is_ours() {
         for path in [
-            "/bitrix/pub/", "/BITRIX/PUB/", "/bitrix/pub/some/thing", "/bitrix//pub/", "/bitrix/%70ub/", "/bitrix/%2570ub/",
-            "/x/../bitrix/pub/", "/bitrix/./pub/", "/bitrix/pub;x/", "//bitrix/pub/", "/bitrix%2Fpub/", "/bitrix\\pub/",
+            "/bitrix/pub/",
+            "/BITRIX/PUB/",
+            "/bitrix/pub/some/thing",
+            "/bitrix//pub/",
+            "/bitrix/%70ub/",
+            "/bitrix/%2570ub/",
+            "/x/../bitrix/pub/",
+            "/bitrix/./pub/",
+            "/bitrix/pub;x/",
+            "//bitrix/pub/",
+            "/bitrix%2Fpub/",
+            "/bitrix\\pub/",
         ] {
             assert_eq!(route(Role::Site, path), Route::Publish, "{path}");
         }
@@ -97,7 +114,16 @@ mod tests {
 
     #[test]
     fn the_rest_is_the_sites() {
-        for path in ["/", "/bitrix/", "/bitrix/pub", "/bitrix/publish/", "/a%20b", "*", "/\u{e9}", "/%ff"] {
+        for path in [
+            "/",
+            "/bitrix/",
+            "/bitrix/pub",
+            "/bitrix/publish/",
+            "/a%20b",
+            "*",
+            "/\u{e9}",
+            "/%ff",
+        ] {
             assert_eq!(route(Role::Site, path), Route::Site, "{path}");
             assert_eq!(route(Role::Publish, path), Route::NotFound, "{path}");
         }

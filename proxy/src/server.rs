@@ -46,7 +46,11 @@ pub(crate) struct Core {
 }
 
 /// Serves until `stop` becomes true, then lets what is under way end.
-pub(crate) fn run(app: &Arc<App>, cores: usize, stop: &watch::Receiver<bool>) -> Result<(), ListenError> {
+pub(crate) fn run(
+    app: &Arc<App>,
+    cores: usize,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), ListenError> {
     let mut bound: Vec<Vec<Bound>> = (0..cores).map(|_| Vec::new()).collect();
     for listener in &app.config.listeners {
         for (core, socket) in bound.iter_mut().zip(listen::bind(listener, cores)?) {
@@ -57,9 +61,14 @@ pub(crate) fn run(app: &Arc<App>, cores: usize, stop: &watch::Receiver<bool>) ->
     std::thread::scope(|threads| {
         for (index, sockets) in bound.into_iter().enumerate() {
             let stop = stop.clone();
-            threads.spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(serve(app, index, sockets, stop)),
-                Err(error) => tracing::error!(%error, "a core could not start"),
+            threads.spawn(move || {
+                match tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                {
+                    Ok(runtime) => runtime.block_on(serve(app, index, sockets, stop)),
+                    Err(error) => tracing::error!(%error, "a core could not start"),
+                }
             });
         }
     });
@@ -68,7 +77,11 @@ pub(crate) fn run(app: &Arc<App>, cores: usize, stop: &watch::Receiver<bool>) ->
 
 async fn serve(app: &Arc<App>, index: usize, sockets: Vec<Bound>, mut stop: watch::Receiver<bool>) {
     let pool = Pool::new(app.config.upstream.clone());
-    let core = Arc::new(Core { index, app: Arc::clone(app), pool });
+    let core = Arc::new(Core {
+        index,
+        app: Arc::clone(app),
+        pool,
+    });
     let hub = Arc::clone(&app.hub);
     tokio::spawn(async move { hub.deliver(index).await });
     for socket in sockets {
@@ -96,7 +109,10 @@ async fn drain(core: &Core) {
     });
     if ended.await.is_err() && core.index == 0 {
         let left = core.app.connections.load(Ordering::Relaxed);
-        tracing::warn!(left, "connections were cut off at the end of the drain time");
+        tracing::warn!(
+            left,
+            "connections were cut off at the end of the drain time"
+        );
     }
 }
 
@@ -114,7 +130,10 @@ async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Receiver<bool>)
         };
         match accepted {
             Ok(_) if max > 0 && core.app.connections.load(Ordering::Relaxed) >= max => {
-                tracing::warn!(max, "a connection was refused: server.max_connections is reached");
+                tracing::warn!(
+                    max,
+                    "a connection was refused: server.max_connections is reached"
+                );
             }
             Ok((stream, peer)) => {
                 let counted = Counted::new(&core.app);
@@ -134,11 +153,19 @@ async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Receiver<bool>)
     }
 }
 
-async fn connection(core: Arc<Core>, stream: Stream, peer: IpAddr, role: Role, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    core: Arc<Core>,
+    stream: Stream,
+    peer: IpAddr,
+    role: Role,
+    mut stop: watch::Receiver<bool>,
+) {
     let header_timeout = core.app.config.server.header_timeout;
     let service = service_fn(move |incoming| {
         let core = Arc::clone(&core);
-        async move { Ok::<_, std::convert::Infallible>(request::answer(&core, role, peer, incoming).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(request::answer(&core, role, peer, incoming).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

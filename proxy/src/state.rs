@@ -37,14 +37,23 @@ pub(crate) struct State {
 impl State {
     /// Opens the directory, making it (mode 0700) if it is not there.
     pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
-        let unusable = |source| StateError::Directory { path: directory.to_owned(), source };
+        let unusable = |source| StateError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
         fs::create_dir_all(directory).map_err(unusable)?;
         let path = directory.join("state.redb");
         let database = Database::create(&path).map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => StateError::InUse(directory.to_owned()),
-            other => StateError::Open { path, source: other.into() },
+            other => StateError::Open {
+                path,
+                source: other.into(),
+            },
         })?;
-        Ok(Self { directory: directory.to_owned(), database })
+        Ok(Self {
+            directory: directory.to_owned(),
+            database,
+        })
     }
 
     /// Raises a counter by `by`, or to `at_least` if that is more, and returns it once it is on disk.
@@ -67,9 +76,14 @@ impl State {
     /// A secret that was generated once and is kept in a file of mode 0600; true if just now.
     pub(crate) fn secret(&self, file: &str) -> Result<(String, bool), StateError> {
         let path = self.directory.join(file);
-        let unusable = |source| StateError::Directory { path: path.clone(), source };
+        let unusable = |source| StateError::Directory {
+            path: path.clone(),
+            source,
+        };
         match fs::read_to_string(&path) {
-            Ok(secret) if secret.trim().len() >= 64 => return Ok((secret.trim().to_owned(), false)),
+            Ok(secret) if secret.trim().len() >= 64 => {
+                return Ok((secret.trim().to_owned(), false));
+            }
             Ok(_) => return Err(unusable(io::Error::other("it holds no whole secret"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(unusable(error)),
@@ -85,7 +99,10 @@ impl State {
             .truncate(true)
             .mode(0o600)
             .open(&fresh)
-            .and_then(|mut file| file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|mut file| {
+                file.write_all(secret.as_bytes())
+                    .and_then(|()| file.sync_all())
+            })
             .and_then(|()| fs::rename(&fresh, &path))
             .map_err(unusable)?;
         Ok((secret, true))

@@ -37,12 +37,24 @@ pub(crate) async fn forward(
     parts.extensions.clear();
 
     let bodiless = body.is_end_stream();
-    let mut body = if bodiless { RequestBody::Empty } else { RequestBody::Streamed(Streamed::new(body, body_timeout)) };
+    let mut body = if bodiless {
+        RequestBody::Empty
+    } else {
+        RequestBody::Streamed(Streamed::new(body, body_timeout))
+    };
     // An idle connection may close just as we write to it. What is idempotent and bodiless goes again.
-    let repeatable = bodiless && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let repeatable =
+        bodiless && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
     while let Some(mut lease) = pool.idle() {
         let again = repeatable.then(|| parts.clone());
-        match pool.answer(lease.sender.try_send_request(Request::from_parts(parts, body))).await? {
+        match pool
+            .answer(
+                lease
+                    .sender
+                    .try_send_request(Request::from_parts(parts, body)),
+            )
+            .await?
+        {
             Ok(response) => return Ok(streamed(pool, response, lease)),
             Err(mut failed) => match (failed.take_message(), again) {
                 (Some(unsent), _) => (parts, body) = unsent.into_parts(),
@@ -52,7 +64,14 @@ pub(crate) async fn forward(
         }
     }
     let mut lease = pool.connect().await?;
-    match pool.answer(lease.sender.try_send_request(Request::from_parts(parts, body))).await? {
+    match pool
+        .answer(
+            lease
+                .sender
+                .try_send_request(Request::from_parts(parts, body)),
+        )
+        .await?
+    {
         Ok(response) => Ok(streamed(pool, response, lease)),
         Err(failed) => Err(Error::Upstream(failed.into_error())),
     }
@@ -72,7 +91,10 @@ impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Streamed(body) => Pin::new(body).poll_frame(cx).map(|frame| match frame {

@@ -35,7 +35,13 @@ impl Ids {
     pub(crate) fn start(state: Arc<State>) -> Result<Arc<Self>, StateError> {
         let current = block(&state)?;
         let (reserve, wanted) = sync_channel(1);
-        let ids = Arc::new(Self { blocks: Mutex::new(Blocks { current, next: None }), reserve });
+        let ids = Arc::new(Self {
+            blocks: Mutex::new(Blocks {
+                current,
+                next: None,
+            }),
+            reserve,
+        });
         ids.ask();
         let reserving = Arc::downgrade(&ids);
         std::thread::spawn(move || reserve_blocks(&state, &reserving, &wanted));

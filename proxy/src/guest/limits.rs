@@ -21,13 +21,19 @@ pub(crate) struct NewGuests {
 impl NewGuests {
     /// 0: nobody.
     pub(crate) fn new(per_minute: u32) -> Self {
-        let limiter = NonZeroU32::new(per_minute).map(|limit| RateLimiter::hashmap(Quota::per_minute(limit)));
-        Self { limiter, asked: AtomicU32::new(0) }
+        let limiter =
+            NonZeroU32::new(per_minute).map(|limit| RateLimiter::hashmap(Quota::per_minute(limit)));
+        Self {
+            limiter,
+            asked: AtomicU32::new(0),
+        }
     }
 
     /// Counts one new guest of this address, if it may have one.
     pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        let Some(limiter) = &self.limiter else { return false };
+        let Some(limiter) = &self.limiter else {
+            return false;
+        };
         if self.asked.fetch_add(1, Ordering::Relaxed) % CLEAN_UP_EVERY == CLEAN_UP_EVERY - 1 {
             limiter.retain_recent();
         }
@@ -49,7 +55,11 @@ mod tests {
     #[test]
     fn an_address_has_a_quota_of_its_own() {
         let new = NewGuests::new(3);
-        let allowed = |address: &str| (0..10).filter(|_| new.allows(address.parse().unwrap())).count();
+        let allowed = |address: &str| {
+            (0..10)
+                .filter(|_| new.allows(address.parse().unwrap()))
+                .count()
+        };
         assert_eq!(allowed("1.2.3.4"), 3);
         assert_eq!(allowed("1.2.3.5"), 3);
         assert_eq!(allowed("2001:db8::1"), 3);

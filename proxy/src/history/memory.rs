@@ -82,7 +82,12 @@ impl Memory {
         let listed = unique.len();
         self.messages.insert(
             message.id,
-            Stored { message: Arc::clone(message), expires, receivers: unique.into(), listed },
+            Stored {
+                message: Arc::clone(message),
+                expires,
+                receivers: unique.into(),
+                listed,
+            },
         );
         while self.bytes > self.max_bytes
             && let Some((&oldest, _)) = self.messages.first_key_value()
@@ -93,7 +98,12 @@ impl Memory {
 
     /// What `receivers` got after `after`: the newest of each channel, of these the newest in all,
     /// oldest first, each once.
-    pub(crate) fn since(&self, receivers: &[Receiver], after: MessageId, now: u64) -> Vec<Arc<Message>> {
+    pub(crate) fn since(
+        &self,
+        receivers: &[Receiver],
+        after: MessageId,
+        now: u64,
+    ) -> Vec<Arc<Message>> {
         let mut ids: Vec<MessageId> = Vec::new();
         for receiver in receivers {
             if let Some(listed) = self.channels.get(receiver) {
@@ -117,7 +127,10 @@ impl Memory {
             .iter()
             .filter_map(|receiver| self.channels.get(receiver)?.ids.back())
             .max()?;
-        self.messages.get(newest).filter(|stored| stored.expires > now).map(|_| *newest)
+        self.messages
+            .get(newest)
+            .filter(|stored| stored.expires > now)
+            .map(|_| *newest)
     }
 
     fn expire(&mut self, now: u64) {
@@ -131,7 +144,9 @@ impl Memory {
 
     /// A channel's list has grown too long for this id.
     fn unlist(&mut self, id: MessageId, receiver: Receiver) {
-        let Some(stored) = self.messages.get_mut(&id) else { return };
+        let Some(stored) = self.messages.get_mut(&id) else {
+            return;
+        };
         if let Some(listed) = self.channels.get_mut(&receiver) {
             listed.live -= 1;
         }
@@ -143,9 +158,13 @@ impl Memory {
 
     /// The message goes; its id stays listed where other messages keep the channel alive.
     fn remove(&mut self, id: MessageId) {
-        let Some(stored) = self.forget(id) else { return };
+        let Some(stored) = self.forget(id) else {
+            return;
+        };
         for receiver in &stored.receivers {
-            let Some(listed) = self.channels.get_mut(receiver) else { continue };
+            let Some(listed) = self.channels.get_mut(receiver) else {
+                continue;
+            };
             if listed.ids.binary_search(&id).is_ok() {
                 listed.live -= 1;
                 if listed.live == 0 {

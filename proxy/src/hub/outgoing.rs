@@ -17,7 +17,10 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(message: Arc<Message>) -> Self {
-        Self { message, text: OnceLock::new() }
+        Self {
+            message,
+            text: OnceLock::new(),
+        }
     }
 
     pub(crate) fn message(&self) -> &Arc<Message> {
@@ -30,14 +33,20 @@ impl Outgoing {
 
     /// One `#!NGINXNMS!#` frame.
     pub(crate) fn text(&self) -> &Bytes {
-        self.text.get_or_init(|| text_frames(std::slice::from_ref(&self.message)))
+        self.text
+            .get_or_init(|| text_frames(std::slice::from_ref(&self.message)))
     }
 }
 
 /// Text frames of `messages`, one behind the other, timed now.
 pub(crate) fn text_frames(messages: &[Arc<Message>]) -> Bytes {
     let now = Now::at(u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX));
-    let mut frames = Vec::with_capacity(messages.iter().map(|message| message.body.len() + 192).sum());
+    let mut frames = Vec::with_capacity(
+        messages
+            .iter()
+            .map(|message| message.body.len() + 192)
+            .sum(),
+    );
     for message in messages {
         text::encode(message, &now, &mut frames);
     }

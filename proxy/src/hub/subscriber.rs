@@ -145,11 +145,17 @@ impl Group {
     }
 
     pub(super) fn open(&self) -> usize {
-        self.members().iter().filter(|member| member.is_open()).count()
+        self.members()
+            .iter()
+            .filter(|member| member.is_open())
+            .count()
     }
 
     pub(super) fn oldest_open(&self) -> Option<Arc<Subscriber>> {
-        self.members().iter().find(|member| member.is_open()).map(Arc::clone)
+        self.members()
+            .iter()
+            .find(|member| member.is_open())
+            .map(Arc::clone)
     }
 
     fn members(&self) -> MutexGuard<'_, Vec<Arc<Subscriber>>> {
@@ -164,7 +170,12 @@ impl Subscription {
         receivers: Box<[Receiver]>,
         subscriber: Arc<Subscriber>,
     ) -> Self {
-        Self { hub, core, receivers, subscriber }
+        Self {
+            hub,
+            core,
+            receivers,
+            subscriber,
+        }
     }
 
     /// What it listens to, each once.
@@ -203,6 +214,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.unsubscribe(self.core, &self.receivers, &self.subscriber);
+        self.hub
+            .unsubscribe(self.core, &self.receivers, &self.subscriber);
     }
 }

@@ -17,7 +17,10 @@ use crate::server::App;
 
 /// Serves the `pub` paths.
 pub(crate) async fn serve(app: &Arc<App>, request: Request<Incoming>) -> Response<Body> {
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
     let channels = Query::of_target(target)
         .first("CHANNEL_ID")
         .map(|value| ChannelList::parse(&value, &app.signature, Role::Publisher))
@@ -28,7 +31,9 @@ pub(crate) async fn serve(app: &Arc<App>, request: Request<Incoming>) -> Respons
             // is carried out all the same.
             let app = Arc::clone(app);
             let published = tokio::spawn(async move { publish(&app, &channels, request).await });
-            published.await.unwrap_or_else(|_| answer(StatusCode::INTERNAL_SERVER_ERROR, ""))
+            published
+                .await
+                .unwrap_or_else(|_| answer(StatusCode::INTERNAL_SERVER_ERROR, ""))
         }
         Method::GET => online(app, &channels),
         _ => answer(StatusCode::NOT_FOUND, ""),
@@ -40,7 +45,10 @@ async fn publish(app: &App, channels: &ChannelList, request: Request<Incoming>) 
     let body = Streamed::new(body, app.config.server.body_timeout);
     let Ok(body) = collect(body, app.config.push.limits.max_payload).await else {
         let mut response = answer(StatusCode::PAYLOAD_TOO_LARGE, "");
-        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        response.headers_mut().insert(
+            header::CONNECTION,
+            header::HeaderValue::from_static("close"),
+        );
         return response;
     };
     let receivers: Vec<Receiver> = channels.receivers().collect();
@@ -48,7 +56,12 @@ async fn publish(app: &App, channels: &ChannelList, request: Request<Incoming>) 
         return answer(StatusCode::OK, "");
     }
     let expiry = Expiry::from_header(expiry_header(&head.headers).as_deref()).seconds();
-    match app.hub.publish(&receivers, MessageBody::from_lossy(body), expiry, Sender::Backend) {
+    match app.hub.publish(
+        &receivers,
+        MessageBody::from_lossy(body),
+        expiry,
+        Sender::Backend,
+    ) {
         Ok(_) => answer(StatusCode::OK, ""),
         Err(overloaded) => {
             tracing::warn!(%overloaded, "a publish was refused");
@@ -62,19 +75,28 @@ fn online(app: &App, channels: &ChannelList) -> Response<Body> {
     if channels.is_empty() {
         return refusal(Status::NoChannels);
     }
+    if channels.channels().len() > app.config.push.limits.max_channels_per_request {
+        return refusal(Status::TooManyChannels);
+    }
     let infos: Vec<String> = channels
         .channels()
         .iter()
         .filter(|channel| app.hub.is_online(Receiver::Private(channel.private)))
         .map(|channel| format!(r#"{{"channel":"{}","subscribers":1}}"#, channel.private))
         .collect();
-    answer(StatusCode::OK, format!(r#"{{"infos":[{}]}}"#, infos.join(",")))
+    answer(
+        StatusCode::OK,
+        format!(r#"{{"infos":[{}]}}"#, infos.join(",")),
+    )
 }
 
 /// Repeated headers are one, joined by a comma.
 fn expiry_header(headers: &HeaderMap) -> Option<String> {
-    let values: Vec<&str> =
-        headers.get_all("message-expiry").iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = headers
+        .get_all("message-expiry")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
@@ -85,7 +107,9 @@ async fn collect(mut body: Streamed, limit: usize) -> Result<Bytes, Uncollected>
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Uncollected)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Uncollected)?.into_data() else {
+            continue;
+        };
         if first.len() + rest.len() + data.len() > limit {
             return Err(Uncollected);
         }
@@ -98,5 +122,9 @@ async fn collect(mut body: Streamed, limit: usize) -> Result<Bytes, Uncollected>
             rest.extend_from_slice(&data);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
 }

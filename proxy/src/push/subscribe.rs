@@ -24,7 +24,10 @@ const LONG_AGO: &str = "Thu, 01 Jan 1973 11:11:01 GMT";
 
 /// Serves the `sub` paths.
 pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> {
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
     let query = Query::of_target(target);
     let channels = query
         .first("CHANNEL_ID")
@@ -49,13 +52,23 @@ async fn poll(core: &Core, channels: &ChannelList, mid: Option<MessageId>) -> Re
         return messages(&missed);
     }
     let mut queued = Vec::new();
-    match timeout(core.app.config.push.poll_timeout, subscription.next(&mut queued)).await {
+    match timeout(
+        core.app.config.push.poll_timeout,
+        subscription.next(&mut queued),
+    )
+    .await
+    {
         Ok(Ok(())) => {
-            let queued: Vec<_> = queued.iter().map(|outgoing| Arc::clone(outgoing.message())).collect();
+            let queued: Vec<_> = queued
+                .iter()
+                .map(|outgoing| Arc::clone(outgoing.message()))
+                .collect();
             messages(&queued)
         }
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
-        Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => nothing_new(core, &subscription, mid),
+        Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => {
+            nothing_new(core, &subscription, mid)
+        }
     }
 }
 
@@ -71,14 +84,22 @@ fn nothing_new(core: &Core, subscription: &Subscription, mid: Option<MessageId>)
     if let Ok(last) = HeaderValue::try_from(last) {
         response.headers_mut().insert(LAST_MESSAGE_ID, last);
     }
-    response.headers_mut().insert(EXPIRES, HeaderValue::from_static(LONG_AGO));
+    response
+        .headers_mut()
+        .insert(EXPIRES, HeaderValue::from_static(LONG_AGO));
     response
 }
 
 fn preflight() -> Response<Body> {
     let mut response = answer(StatusCode::OK, "");
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE, OPTIONS"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("If-Modified-Since, If-None-Match"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("POST, GET, DELETE, OPTIONS"),
+    );
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("If-Modified-Since, If-None-Match"),
+    );
     response
 }

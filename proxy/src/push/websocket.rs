@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -46,7 +49,11 @@ enum End {
 
 /// Whether the head asks for an upgrade; what of is checked by [`accept`].
 pub(crate) fn is_handshake(headers: &HeaderMap) -> bool {
-    let upgrades = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("upgrade"));
+    let upgrades = |value: &HeaderValue| {
+        value
+            .to_str()
+            .is_ok_and(|value| value.to_ascii_lowercase().contains("upgrade"))
+    };
     headers.contains_key(UPGRADE) && headers.get_all(CONNECTION).iter().any(upgrades)
 }
 
@@ -83,7 +90,11 @@ type Refused = (StatusCode, &'static str);
 fn check(request: &Request<Incoming>) -> Result<(HeaderValue, Option<HeaderValue>), Refused> {
     let bad = |why| (StatusCode::BAD_REQUEST, why);
     let headers = request.headers();
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     if request.method() != Method::GET {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "Invalid HTTP method"));
     }
@@ -99,11 +110,16 @@ fn check(request: &Request<Incoming>) -> Result<(HeaderValue, Option<HeaderValue
     let protocol = match text(SEC_WEBSOCKET_PROTOCOL) {
         Some(offered) => {
             let first = offered.split(',').next().unwrap_or_default().trim();
-            Some(HeaderValue::from_str(first).map_err(|_| bad("Invalid Sec-WebSocket-Protocol header"))?)
+            Some(
+                HeaderValue::from_str(first)
+                    .map_err(|_| bad("Invalid Sec-WebSocket-Protocol header"))?,
+            )
         }
         None => None,
     };
-    let accept = derive_accept_key(key.as_bytes()).try_into().map_err(|_| bad("Bad Request"))?;
+    let accept = derive_accept_key(key.as_bytes())
+        .try_into()
+        .map_err(|_| bad("Bad Request"))?;
     Ok((accept, protocol))
 }
 
@@ -116,14 +132,18 @@ async fn serve(core: Arc<Core>, upgrade: OnUpgrade, channels: ChannelList, mid: 
         .write_buffer_size(0)
         .max_message_size(Some(limits.max_payload))
         .max_frame_size(Some(limits.max_payload));
-    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let mut socket =
+        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let end = if channels.is_empty() {
         refused(Status::WrongChannelId)
     } else {
         converse(&core, &mut socket, &channels, mid).await
     };
     if let End::Close(code, reason) = end {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason.into(),
+        };
         let _ = timeout(CLOSE_TIMEOUT, async {
             // The peer answers with its own close frame, behind which the stream ends.
             if socket.close(Some(frame)).await.is_ok() {
@@ -135,7 +155,12 @@ async fn serve(core: Arc<Core>, upgrade: OnUpgrade, channels: ChannelList, mid: 
 }
 
 /// Everything between the handshake and the end.
-async fn converse(core: &Core, socket: &mut Socket, channels: &ChannelList, mid: Option<MessageId>) -> End {
+async fn converse(
+    core: &Core,
+    socket: &mut Socket,
+    channels: &ChannelList,
+    mid: Option<MessageId>,
+) -> End {
     let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
     let send_timeout = core.app.config.server.send_timeout;
     if !missed.is_empty()
@@ -192,7 +217,11 @@ async fn send(socket: &mut Socket, frame: Frame, within: Duration) -> Result<(),
 fn joined(queued: &[Arc<Outgoing>]) -> Frame {
     match queued {
         [one] => text(one.text().clone()),
-        many => text(many.iter().flat_map(|outgoing| outgoing.text().iter().copied()).collect()),
+        many => text(
+            many.iter()
+                .flat_map(|outgoing| outgoing.text().iter().copied())
+                .collect(),
+        ),
     }
 }
 
@@ -208,7 +237,10 @@ fn refused(status: Status) -> End {
 /// The close code for what a peer did wrong (RFC 6455 7.4.1).
 fn broken(error: &tokio_tungstenite::tungstenite::Error) -> End {
     use tokio_tungstenite::tungstenite::Error;
-    #[allow(clippy::wildcard_enum_match_arm, reason = "every other error ends the transport")]
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other error ends the transport"
+    )]
     match error {
         Error::Capacity(_) => End::Close(CloseCode::Size.into(), String::new()),
         Error::Utf8(_) => End::Close(CloseCode::Invalid.into(), String::new()),

@@ -46,10 +46,14 @@ pub(crate) struct ListenError {
 /// Binds one listener for `cores` cores and logs where it is.
 pub(crate) fn bind(listener: &Listener, cores: usize) -> Result<Vec<Bound>, ListenError> {
     let sockets = match &listener.address {
-        Address::Tcp(address) => bind_tcp(*address, cores).map_err(|source| ListenError { address: address.to_string(), source })?,
-        Address::Unix(path) => {
-            bind_unix(path, cores).map_err(|source| ListenError { address: path.display().to_string(), source })?
-        }
+        Address::Tcp(address) => bind_tcp(*address, cores).map_err(|source| ListenError {
+            address: address.to_string(),
+            source,
+        })?,
+        Address::Unix(path) => bind_unix(path, cores).map_err(|source| ListenError {
+            address: path.display().to_string(),
+            source,
+        })?,
     };
     let role = match listener.role {
         Role::Site => "site",
@@ -57,11 +61,20 @@ pub(crate) fn bind(listener: &Listener, cores: usize) -> Result<Vec<Bound>, List
         Role::Admin => "admin",
     };
     let address = match sockets.first() {
-        Some(BoundSocket::Tcp(socket)) => socket.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+        Some(BoundSocket::Tcp(socket)) => socket
+            .local_addr()
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
         Some(BoundSocket::Unix(_)) | None => String::from("unix"),
     };
     tracing::info!("listening role={role} address={address}");
-    Ok(sockets.into_iter().map(|socket| Bound { role: listener.role, socket }).collect())
+    Ok(sockets
+        .into_iter()
+        .map(|socket| Bound {
+            role: listener.role,
+            socket,
+        })
+        .collect())
 }
 
 fn bind_tcp(address: SocketAddr, cores: usize) -> io::Result<Vec<BoundSocket>> {
@@ -69,11 +82,17 @@ fn bind_tcp(address: SocketAddr, cores: usize) -> io::Result<Vec<BoundSocket>> {
     // connections. So the port is tried alone first.
     let mut address = address;
     address = tcp_socket(address, false)?.local_addr()?;
-    (0..cores).map(|_| tcp_socket(address, true).map(BoundSocket::Tcp)).collect()
+    (0..cores)
+        .map(|_| tcp_socket(address, true).map(BoundSocket::Tcp))
+        .collect()
 }
 
 fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -95,7 +114,9 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Vec<BoundSocket>> {
     }
     let first = StdUnixListener::bind(path)?;
     first.set_nonblocking(true)?;
-    (0..cores).map(|_| first.try_clone().map(BoundSocket::Unix)).collect()
+    (0..cores)
+        .map(|_| first.try_clone().map(BoundSocket::Unix))
+        .collect()
 }
 
 impl Bound {

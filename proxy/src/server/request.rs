@@ -21,11 +21,23 @@ use crate::upstream::{self, headers, headers::Visitor, tunnel};
 const MAX_TARGET: usize = 16 << 10;
 
 /// Answers one request; every error becomes one response and one log line.
-pub(crate) async fn answer(core: &Arc<Core>, role: Role, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    core: &Arc<Core>,
+    role: Role,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let started = Instant::now();
-    let visitor = Visitor::of(peer, request.headers(), &core.app.config.server.trusted_proxies);
+    let visitor = Visitor::of(
+        peer,
+        request.headers(),
+        &core.app.config.server.trusted_proxies,
+    );
     let line = core.app.config.log.access.then(|| {
-        let path = request.uri().path_and_query().map_or("*", |target| target.as_str());
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("*", |target| target.as_str());
         (request.method().clone(), path.to_owned())
     });
     let response = match dispatch(core, role, peer, &visitor, request).await {
@@ -56,7 +68,13 @@ async fn dispatch(
     let push = &core.app.config.push;
     let route = Route::of(role, &push.paths, request.uri().path());
     match route {
-        Route::Publish if role == Role::Site && !push.publish_allow.iter().any(|network| network.contains(&visitor.address)) => {
+        Route::Publish
+            if role == Role::Site
+                && !push
+                    .publish_allow
+                    .iter()
+                    .any(|network| network.contains(&visitor.address)) =>
+        {
             Err(Error::PublishForbidden)
         }
         Route::Publish => Ok(push::publish::serve(&core.app, request).await),
@@ -65,7 +83,9 @@ async fn dispatch(
         Route::Admin if matches!(request.uri().path(), "/healthz" | "/readyz") => {
             Ok(push::answer(StatusCode::OK, "ok\n"))
         }
-        Route::Reserved | Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
+        Route::Reserved | Route::Admin | Route::NotFound => {
+            Ok(push::answer(StatusCode::NOT_FOUND, ""))
+        }
     }
 }
 
@@ -76,7 +96,9 @@ fn check(request: &Request<Incoming>) -> Result<(), Error> {
         (None, None) if request.version() == http::Version::HTTP_10 => {}
         (Some(host), None) => {
             if let Some(authority) = request.uri().authority()
-                && !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
+                && !host
+                    .as_bytes()
+                    .eq_ignore_ascii_case(authority.as_str().as_bytes())
             {
                 return Err(Error::HostMismatch);
             }
@@ -86,14 +108,23 @@ fn check(request: &Request<Incoming>) -> Result<(), Error> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Error::Method(request.method().clone()));
     }
-    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET) {
+    if request
+        .uri()
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > MAX_TARGET)
+    {
         return Err(Error::TargetTooLong);
     }
     Ok(())
 }
 
 /// On to the site, as the visitor that we know.
-async fn site(core: &Core, peer: IpAddr, visitor: &Visitor, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+async fn site(
+    core: &Core,
+    peer: IpAddr,
+    visitor: &Visitor,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
     let (mut parts, body) = request.into_parts();
     let websocket = tunnel::wants_websocket(&parts);
     let guest = &core.app.config.guest;
@@ -102,12 +133,17 @@ async fn site(core: &Core, peer: IpAddr, visitor: &Visitor, request: Request<Inc
     parts.headers.remove(header::EXPECT);
     headers::add_forwarded(&mut parts.headers, peer, visitor);
     add_host(&mut parts, core);
-    let cookie = core.app.guests.as_ref().and_then(|guests| guests.identify(&mut parts, visitor));
+    let cookie = core
+        .app
+        .guests
+        .as_ref()
+        .and_then(|guests| guests.identify(&mut parts, visitor));
 
     let mut response = if websocket {
         tunnel::forward(&core.pool, Request::from_parts(parts, body)).await?
     } else {
-        let mut response = upstream::forward(&core.pool, parts, body, core.app.config.server.body_timeout).await?;
+        let mut response =
+            upstream::forward(&core.pool, parts, body, core.app.config.server.body_timeout).await?;
         headers::remove_hop_by_hop(response.headers_mut());
         response
     };
@@ -147,7 +183,12 @@ fn page(error: &Error) -> Response<Body> {
     );
     let mut response = Response::new(Body::from(bytes::Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

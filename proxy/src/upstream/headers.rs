@@ -18,7 +18,12 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 const HOP_BY_HOP_UNREGISTERED: [&str; 2] = ["keep-alive", "proxy-connection"];
 
 /// Headers that must not be named in `Connection` to get rid of them.
-const NEEDED: [HeaderName; 4] = [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::COOKIE];
+const NEEDED: [HeaderName; 4] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+];
 
 /// Who came, as far as we believe it.
 #[derive(Debug, Clone)]
@@ -37,7 +42,11 @@ impl Visitor {
         let trusts = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
         let peer = peer.to_canonical();
         if !trusts(&peer) {
-            return Self { address: peer, https: false, by_proxy: false };
+            return Self {
+                address: peer,
+                https: false,
+                by_proxy: false,
+            };
         }
         let mut address = peer;
         let chain: Vec<&str> = headers
@@ -47,14 +56,22 @@ impl Visitor {
             .flat_map(|value| value.split(','))
             .collect();
         for hop in chain.iter().rev() {
-            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+            let Ok(hop) = hop.trim().parse::<IpAddr>() else {
+                break;
+            };
             address = hop.to_canonical();
             if !trusts(&address) {
                 break;
             }
         }
-        let https = headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-        Self { address, https, by_proxy: true }
+        let https = headers
+            .get("x-forwarded-proto")
+            .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+        Self {
+            address,
+            https,
+            by_proxy: true,
+        }
     }
 }
 
@@ -81,11 +98,18 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 pub(crate) fn remove_forged(headers: &mut HeaderMap, ours: &[&HeaderName]) {
     let alike = |name: &str, ours: &str| {
         name.len() == ours.len()
-            && name.bytes().zip(ours.bytes()).all(|(a, b)| a == b || !a.is_ascii_alphanumeric() && !b.is_ascii_alphanumeric())
+            && name
+                .bytes()
+                .zip(ours.bytes())
+                .all(|(a, b)| a == b || !a.is_ascii_alphanumeric() && !b.is_ascii_alphanumeric())
     };
     let forged: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().contains('_') || name.as_str() == "proxy" || ours.iter().any(|ours| alike(name.as_str(), ours.as_str())))
+        .filter(|name| {
+            name.as_str().contains('_')
+                || name.as_str() == "proxy"
+                || ours.iter().any(|ours| alike(name.as_str(), ours.as_str()))
+        })
         .cloned()
         .collect();
     for name in forged {
@@ -96,15 +120,25 @@ pub(crate) fn remove_forged(headers: &mut HeaderMap, ours: &[&HeaderName]) {
 /// Tells the site who came: `X-Real-IP`, `X-Forwarded-*` and `Forwarded`, rebuilt from what is known.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, visitor: &Visitor) {
     let peer = peer.to_canonical();
-    let earlier = headers.get("x-forwarded-for").filter(|_| visitor.by_proxy).and_then(|value| value.to_str().ok());
+    let earlier = headers
+        .get("x-forwarded-for")
+        .filter(|_| visitor.by_proxy)
+        .and_then(|value| value.to_str().ok());
     let chain = match earlier {
         Some(earlier) => format!("{earlier}, {peer}"),
         None => peer.to_string(),
     };
     let host = headers.get(header::HOST).cloned();
-    let host = if visitor.by_proxy { headers.get("x-forwarded-host").cloned().or(host) } else { host };
-    let unproven: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
+    let host = if visitor.by_proxy {
+        headers.get("x-forwarded-host").cloned().or(host)
+    } else {
+        host
+    };
+    let unproven: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-forwarded-"))
+        .cloned()
+        .collect();
     for name in unproven {
         headers.remove(name);
     }
@@ -142,7 +176,14 @@ mod tests {
 
     #[test]
     fn every_connection_line_counts() {
-        let mut map = headers(&[("connection", "x-a"), ("connection", "keep-alive, X-B, host"), ("x-a", "1"), ("x-b", "1"), ("host", "h"), ("te", "gzip")]);
+        let mut map = headers(&[
+            ("connection", "x-a"),
+            ("connection", "keep-alive, X-B, host"),
+            ("x-a", "1"),
+            ("x-b", "1"),
+            ("host", "h"),
+            ("te", "gzip"),
+        ]);
         remove_hop_by_hop(&mut map);
         assert_eq!(map.len(), 1);
         assert!(map.contains_key("host"));
@@ -151,7 +192,14 @@ mod tests {
     #[test]
     fn forged_spellings_go() {
         let ours = HeaderName::from_static("pull-user-id");
-        for name in ["pull-user-id", "Pull_User_Id", "PULL-USER_ID", "pull.user.id", "pull~user!id", "x_y"] {
+        for name in [
+            "pull-user-id",
+            "Pull_User_Id",
+            "PULL-USER_ID",
+            "pull.user.id",
+            "pull~user!id",
+            "x_y",
+        ] {
             let mut map = headers(&[(name, "-17")]);
             remove_forged(&mut map, &[&ours]);
             assert!(map.is_empty(), "{name}");
@@ -163,12 +211,25 @@ mod tests {
 
     #[test]
     fn the_visitor_is_the_last_untrusted_hop() {
-        let trusted = ["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let trusted = [
+            "127.0.0.0/8".parse().unwrap(),
+            "10.0.0.0/8".parse().unwrap(),
+        ];
         let local = "127.0.0.1".parse().unwrap();
-        let map = headers(&[("x-forwarded-for", "6.6.6.6, 1.2.3.4"), ("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "https")]);
+        let map = headers(&[
+            ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+        ]);
         let visitor = Visitor::of(local, &map, &trusted);
-        assert_eq!((visitor.address, visitor.https), ("1.2.3.4".parse().unwrap(), true));
+        assert_eq!(
+            (visitor.address, visitor.https),
+            ("1.2.3.4".parse().unwrap(), true)
+        );
         let stranger = Visitor::of("9.9.9.9".parse().unwrap(), &map, &trusted);
-        assert_eq!((stranger.address, stranger.https), ("9.9.9.9".parse().unwrap(), false));
+        assert_eq!(
+            (stranger.address, stranger.https),
+            ("9.9.9.9".parse().unwrap(), false)
+        );
     }
 }

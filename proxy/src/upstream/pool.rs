@@ -36,7 +36,10 @@ pub(crate) struct Lease {
 
 impl Pool {
     pub(crate) fn new(config: Upstream) -> Self {
-        Self { config, idle: Arc::default() }
+        Self {
+            config,
+            idle: Arc::default(),
+        }
     }
 
     /// The connection used last, if one is still fresh.
@@ -104,7 +107,11 @@ impl Pool {
     }
 
     fn lease(&self, sender: SendRequest<RequestBody>) -> Lease {
-        Lease { sender, max_idle: self.config.max_idle, home: Arc::clone(&self.idle) }
+        Lease {
+            sender,
+            max_idle: self.config.max_idle,
+            home: Arc::clone(&self.idle),
+        }
     }
 }
 
@@ -120,4 +127,3 @@ impl Lease {
         }
     }
 }
-

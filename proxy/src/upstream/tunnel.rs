@@ -16,13 +16,19 @@ pub(crate) fn wants_websocket(parts: &request::Parts) -> bool {
     parts.method == Method::GET
         && parts.version == Version::HTTP_11
         && !parts.headers.contains_key(header::TRANSFER_ENCODING)
-        && parts.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
+        && parts
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .is_none_or(|length| length == "0")
         && has_token(&parts.headers, header::CONNECTION, "upgrade")
         && has_token(&parts.headers, header::UPGRADE, "websocket")
 }
 
 /// Forwards an upgrade on a connection of its own. An answer other than 101 is an ordinary one.
-pub(crate) async fn forward(pool: &Pool, mut request: Request<Incoming>) -> Result<Response<Body>, Error> {
+pub(crate) async fn forward(
+    pool: &Pool,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
     let downstream = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
     parts.extensions.clear();
@@ -31,17 +37,25 @@ pub(crate) async fn forward(pool: &Pool, mut request: Request<Incoming>) -> Resu
     add_upgrade(&mut parts.headers);
 
     let mut lease = pool.connect().await?;
-    let sent = lease.sender.try_send_request(Request::from_parts(parts, RequestBody::Empty));
-    let mut response = pool.answer(sent).await?.map_err(|failed| Error::Upstream(failed.into_error()))?;
+    let sent = lease
+        .sender
+        .try_send_request(Request::from_parts(parts, RequestBody::Empty));
+    let mut response = pool
+        .answer(sent)
+        .await?
+        .map_err(|failed| Error::Upstream(failed.into_error()))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         super::headers::remove_hop_by_hop(response.headers_mut());
-        return Ok(response.map(|body| Body::Upstream(Streamed::new(body, pool.response_timeout()), Some(lease))));
+        return Ok(response.map(|body| {
+            Body::Upstream(Streamed::new(body, pool.response_timeout()), Some(lease))
+        }));
     }
     let upstream = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
         if let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) {
             // Either side going away ends both.
-            let _ = copy_bidirectional(&mut TokioIo::new(downstream), &mut TokioIo::new(upstream)).await;
+            let _ = copy_bidirectional(&mut TokioIo::new(downstream), &mut TokioIo::new(upstream))
+                .await;
         }
     });
     super::headers::remove_hop_by_hop(response.headers_mut());

@@ -1,0 +1,208 @@
+//! Guest numbers from the cookie to PHP.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::harness::{Php, Response, Server, get, send, upstream};
+use std::io::Write;
+
+const PAGE: [&str; 2] = ["Accept: text/html", "User-Agent: Mozilla/5.0"];
+const SECRET: &str =
+    "[guest]\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\nnew_per_minute = 1000000\n";
+
+fn page(server: &Server, target: &str, more: &[&str]) -> Response {
+    get(&server.site, target, &[&PAGE, more].concat())
+}
+
+fn seen_by_php(response: &Response) -> Option<String> {
+    response.json()["headers"]["HTTP_PULL_USER_ID"]
+        .as_str()
+        .map(str::to_owned)
+}
+
+/// The keys that PHP verifies tokens with, as the hook has them.
+fn token_keys(server: &Server) -> String {
+    let config = server.directory.path().join("pullgate.toml");
+    let output = crate::harness::pullgate()
+        .args(["php-hook", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let hook = String::from_utf8(output.stdout).unwrap();
+    let keys = hook.split("$keys = ['").nth(1).unwrap();
+    keys[..64].to_owned()
+}
+
+#[test]
+fn a_guest_keeps_the_number_that_php_sees_and_verifies() {
+    let keys = token_keys(&Server::start("http://127.0.0.1:1", SECRET));
+    let php = Php::start(&keys);
+    let server = Server::start(&php.url, SECRET);
+    let first = page(&server, "/whoami.php", &[]);
+    let number = seen_by_php(&first).expect("the first page already has the number");
+    assert!(number.parse::<i32>().unwrap() < 0);
+    assert_eq!(
+        first.json()["guest"].to_string(),
+        number,
+        "the token verifies"
+    );
+    let set = first.header("set-cookie").unwrap();
+    assert!(
+        set.contains("HttpOnly")
+            && set.contains("SameSite=Lax")
+            && set.contains("Path=/")
+            && !set.contains("Secure")
+    );
+    let cookie = format!("Cookie: other=1; {}", first.cookie().unwrap());
+    // The cookie counts on every request, also one that would mint nothing.
+    for target in ["/whoami.php", "/whoami.php?x.css"] {
+        let again = get(&server.site, target, &[&cookie]);
+        assert_eq!(seen_by_php(&again), Some(number.clone()));
+        assert_eq!(again.header("set-cookie"), None);
+    }
+    let other = page(&server, "/whoami.php", &[]);
+    assert_ne!(seen_by_php(&other), Some(number.clone()));
+    let forged = format!("Cookie: PULL_GUEST=1.5.1800000000.{}", "a".repeat(64));
+    let stranger = page(&server, "/whoami.php", &[&forged]);
+    assert!(!["-5".to_owned(), number].contains(&seen_by_php(&stranger).unwrap()));
+    assert!(
+        page(&server, "/whoami.php", &["X-Forwarded-Proto: https"])
+            .header("set-cookie")
+            .unwrap()
+            .contains("Secure")
+    );
+}
+
+#[test]
+fn who_opens_no_page_gets_no_number() {
+    let php = Php::start("");
+    let server = Server::start(&php.url, SECRET);
+    let none = |method: &str, target: &str, headers: &[&str]| {
+        let response = send(&server.site, method, target, headers, "");
+        assert_eq!(
+            (response.status, response.header("set-cookie")),
+            (200, None),
+            "{method} {target} {headers:?}"
+        );
+        assert_eq!(seen_by_php(&response), None);
+    };
+    none("POST", "/whoami.php", &PAGE);
+    none("GET", "/whoami.php", &["Accept: */*"]);
+    none(
+        "GET",
+        "/whoami.php",
+        &["Accept: text/html", "Sec-Fetch-Dest: image"],
+    );
+    none(
+        "GET",
+        "/whoami.php",
+        &["Accept: text/html", "User-Agent: Googlebot/2.1"],
+    );
+    let limited = Server::start(&php.url, "[guest]\nnew_per_minute = 2\n");
+    let minted = (0..5)
+        .filter(|_| page(&limited, "/whoami.php", &[]).cookie().is_some())
+        .count();
+    assert_eq!(minted, 2);
+}
+
+#[test]
+fn no_spelling_of_a_forged_header_reaches_php() {
+    let php = Php::start("");
+    let server = Server::start(&php.url, SECRET);
+    let mut names = Vec::new();
+    for name in ["pull-user-id", "pull-user-token"] {
+        for separators in [
+            "--", "-_", "_-", "__", "..", ".-", "-.", "._", "_.", "~-", "-!", "+-", "'_",
+        ] {
+            let (first, second) = separators.split_at(1);
+            let spelt = name
+                .replacen('-', "\0", 1)
+                .replacen('-', second, 1)
+                .replace('\0', first);
+            names.push(spelt.to_uppercase());
+            names.push(spelt);
+        }
+    }
+    assert!(names.len() >= 40);
+    for name in names {
+        let forged = format!("{name}: -99");
+        let twice = [forged.as_str(), forged.as_str(), "Accept: */*"];
+        let response = get(&server.site, "/headers.php", &twice);
+        assert_eq!(response.status, 200);
+        assert!(!response.body.contains("-99"), "{name}: {}", response.body);
+    }
+    // Naming ours in Connection takes nothing away from what we add.
+    let named = page(
+        &server,
+        "/whoami.php",
+        &["Connection: Pull-User-Id, Pull-User-Token"],
+    );
+    assert!(seen_by_php(&named).is_some());
+}
+
+#[test]
+fn a_page_with_our_cookie_is_kept_by_nobody_else() {
+    let shared = upstream(|mut stream, _| {
+        let _ = stream.write_all(
+            b"HTTP/1.1 200 OK\r\nCache-Control: public, s-maxage=60\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+        );
+    });
+    let server = Server::start(&shared, "");
+    let response = page(&server, "/", &[]);
+    assert!(response.cookie().is_some());
+    assert_eq!(
+        (response.header("cache-control"), response.header("expires")),
+        (Some("private"), None)
+    );
+    let deferring = Server::start(&shared, "[guest]\nshared_cache = \"defer\"\n");
+    let response = page(&deferring, "/", &[]);
+    assert_eq!(
+        (response.cookie(), response.header("cache-control")),
+        (None, Some("public, s-maxage=60"))
+    );
+}
+
+#[test]
+fn ten_thousand_guests_over_three_crashes_are_ten_thousand() {
+    let site = upstream(|mut stream, head| {
+        let number = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Pull-User-Id: "))
+            .unwrap_or("none")
+            .to_owned();
+        let length = number.len();
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{number}"
+        );
+    });
+    let mut directory = Arc::new(tempfile::tempdir().unwrap());
+    let mut numbers = HashSet::new();
+    for _ in 0..4 {
+        let server = Server::start_in(
+            Arc::clone(&directory),
+            &site,
+            "[log]\naccess = false\n[guest]\nnew_per_minute = 1000000\n",
+        );
+        let minted: Vec<String> = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..625)
+                            .map(|_| page(&server, "/", &[]).body)
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            clients
+                .into_iter()
+                .flat_map(|client| client.join().unwrap())
+                .collect()
+        });
+        for number in minted {
+            assert!(number.starts_with('-'), "{number}");
+            assert!(numbers.insert(number.clone()), "{number} was given twice");
+        }
+        directory = server.kill();
+    }
+    assert_eq!(numbers.len(), 10_000);
+}

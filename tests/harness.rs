@@ -1,0 +1,302 @@
+//! Starts what a test needs and stops it when the test ends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub(crate) const SIGNATURE_KEY: &str = "a signature key for tests";
+
+/// The repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+pub(crate) fn pullgate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_pullgate"))
+}
+
+/// A running pullgate and its log.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) directory: Arc<TempDir>,
+    pub(crate) site: String,
+    pub(crate) publish: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// In front of `upstream` (a URL), with more lines of configuration.
+    pub(crate) fn start(upstream: &str, more: &str) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), upstream, more)
+    }
+
+    /// The same on an existing state directory.
+    pub(crate) fn start_in(directory: Arc<TempDir>, upstream: &str, more: &str) -> Self {
+        let config = directory.path().join("pullgate.toml");
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"site\"\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\n\
+             [server]\nstate_dir = \"state\"\nthreads = 2\n\
+             [upstream]\nurl = \"{upstream}\"\n{more}"
+        );
+        std::fs::write(&config, text.replace("{key}", SIGNATURE_KEY)).unwrap();
+        let mut child = pullgate()
+            .arg("run")
+            .arg("--config")
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let (mut site, mut publish) = (None, None);
+        while site.is_none() || publish.is_none() {
+            let mut line = String::new();
+            assert!(
+                lines.read_line(&mut line).unwrap() > 0,
+                "pullgate ended: {}",
+                log.lock().unwrap()
+            );
+            let address = line
+                .split("address=")
+                .nth(1)
+                .map(|address| address.trim().to_owned());
+            if line.contains("role=site") {
+                site = address;
+            } else if line.contains("role=publish") {
+                publish = address;
+            }
+            log.lock().unwrap().push_str(&line);
+        }
+        let kept = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self {
+            child,
+            directory,
+            site: site.unwrap(),
+            publish: publish.unwrap(),
+            log,
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9; the state directory stays.
+    pub(crate) fn kill(mut self) -> Arc<TempDir> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Arc::clone(&self.directory)
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn terminate(mut self) -> (bool, Duration) {
+        let began = Instant::now();
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let status = self.child.wait().unwrap();
+        (status.success(), began.elapsed())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// PHP's own server on `fixtures/site`.
+pub(crate) struct Php {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Php {
+    pub(crate) fn start(token_keys: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let child = Command::new("php")
+            .args(["-S", &format!("127.0.0.1:{port}"), "-t"])
+            .arg(root().join("fixtures/site"))
+            .env("PULLGATE_TOKEN_KEYS", token_keys)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("php is installed");
+        let php = Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        };
+        wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
+        php
+    }
+}
+
+impl Drop for Php {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An upstream of our own: answers every connection by `answer`, given the head.
+pub(crate) fn upstream(answer: impl Fn(TcpStream, String) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || {
+                let mut stream = stream;
+                let head = read_head(&mut stream);
+                if !head.is_empty() {
+                    answer(stream, head);
+                }
+            });
+        }
+    });
+    url
+}
+
+/// Reads up to the blank line, byte by byte, so that the body stays in the socket.
+pub(crate) fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// A response read to its end.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Response {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    /// The guest cookie that was set, as `name=value`.
+    pub(crate) fn cookie(&self) -> Option<&str> {
+        self.header("set-cookie")?.split(';').next()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Sends a request on a connection of its own and reads all that comes.
+pub(crate) fn send(
+    address: &str,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+    body: &str,
+) -> Response {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let mut head =
+        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    if !body.is_empty() {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    stream
+        .write_all(format!("{head}\r\n{body}").as_bytes())
+        .unwrap();
+    read_response(stream)
+}
+
+pub(crate) fn get(address: &str, target: &str, headers: &[&str]) -> Response {
+    send(address, "GET", target, headers, "")
+}
+
+pub(crate) fn read_response(mut stream: TcpStream) -> Response {
+    let mut bytes = Vec::new();
+    // A reset behind a whole answer is the server's way of refusing what else we had to say.
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no head: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    let body = if chunked {
+        unchunk(body)
+    } else {
+        body.to_owned()
+    };
+    Response {
+        status,
+        head: head.to_owned(),
+        body,
+    }
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(20), "waited in vain");
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,23 @@
+//! The real executable on free loopback ports, with a real PHP behind it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
+//! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
+//! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
+//! | [`push`] | publishing, long polling, websockets, who may publish |
+//! | [`command_line`] | check, sign, php-hook |
+
+#![allow(missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is a failed test"
+)]
+
+mod command_line;
+mod guests;
+mod harness;
+mod proxy;
+mod push;
