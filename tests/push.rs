@@ -258,13 +258,12 @@ fn a_stop_ends_polls_and_sockets_kindly() {
     let poll =
         std::thread::spawn(move || get(&site, &format!("/bitrix/sub/?CHANNEL_ID={channel}"), &[]));
     std::thread::sleep(Duration::from_millis(300));
-    let reader = std::thread::spawn(move || match socket.read().unwrap() {
-        Message::Close(Some(close)) => {
-            let code = u16::from(close.code);
-            while socket.read().is_ok() {}
-            code
-        }
-        other => panic!("{other:?}"),
+    let reader = std::thread::spawn(move || {
+        let Message::Close(Some(close)) = socket.read().unwrap() else {
+            panic!("no close frame")
+        };
+        while socket.read().is_ok() {}
+        u16::from(close.code)
     });
     let began = Instant::now();
     let (success, _) = server.terminate();

@@ -47,3 +47,8 @@ pub(crate) fn expose_last_id(response: &mut Response<Body>) {
         HeaderValue::from_static("Last-Message-Id"),
     );
 }
+
+/// The answer where ours broke off: a bug, which the log of the panic names.
+pub(crate) fn broken() -> Response<Body> {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, "")
+}

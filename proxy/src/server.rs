@@ -4,12 +4,15 @@ pub(crate) mod listen;
 pub(crate) mod request;
 pub(crate) mod stream;
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, FutureExt, TryFutureExt};
+use http::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +23,8 @@ use tokio::time::{sleep, timeout};
 use crate::config::{Config, Role};
 use crate::guest::Guests;
 use crate::hub::Hub;
+use crate::push;
+use crate::route::Route;
 use crate::upstream::pool::Pool;
 use listen::{Bound, ListenError};
 use stream::Stream;
@@ -162,9 +167,22 @@ async fn connection(
 ) {
     let header_timeout = core.app.config.server.header_timeout;
     let service = service_fn(move |incoming| {
-        let core = Arc::clone(&core);
-        async move {
-            Ok::<_, std::convert::Infallible>(request::answer(&core, role, peer, incoming).await)
+        let route = Route::of(
+            role,
+            &core.app.config.push.paths,
+            Request::uri(&incoming).path(),
+        );
+        let answer = request::answer(Arc::clone(&core), role, route, peer, incoming);
+        if route == Route::Publish {
+            // PHP often closes without waiting for the answer. hyper then drops the future it was
+            // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
+            Either::Left(
+                tokio::spawn(answer)
+                    .unwrap_or_else(|_| push::broken())
+                    .map(Ok::<_, Infallible>),
+            )
+        } else {
+            Either::Right(answer.map(Ok))
         }
     });
     let connection = http1::Builder::new()

@@ -43,12 +43,14 @@ impl State {
         };
         fs::create_dir_all(directory).map_err(unusable)?;
         let path = directory.join("state.redb");
-        let database = Database::create(&path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => StateError::InUse(directory.to_owned()),
-            other => StateError::Open {
+        let database = Database::create(&path).map_err(|error| {
+            if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) {
+                return StateError::InUse(directory.to_owned());
+            }
+            StateError::Open {
                 path,
-                source: other.into(),
-            },
+                source: error.into(),
+            }
         })?;
         Ok(Self {
             directory: directory.to_owned(),

@@ -1,7 +1,5 @@
 //! The back end's side: `POST` publishes text, `GET` asks who is online.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -16,7 +14,7 @@ use crate::body::{Body, Streamed};
 use crate::server::App;
 
 /// Serves the `pub` paths.
-pub(crate) async fn serve(app: &Arc<App>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Body> {
     let target = request
         .uri()
         .path_and_query()
@@ -26,15 +24,7 @@ pub(crate) async fn serve(app: &Arc<App>, request: Request<Incoming>) -> Respons
         .map(|value| ChannelList::parse(&value, &app.signature, Role::Publisher))
         .unwrap_or_default();
     match *request.method() {
-        Method::POST => {
-            // PHP often closes without waiting for the answer, which ends this future: the publish
-            // is carried out all the same.
-            let app = Arc::clone(app);
-            let published = tokio::spawn(async move { publish(&app, &channels, request).await });
-            published
-                .await
-                .unwrap_or_else(|_| answer(StatusCode::INTERNAL_SERVER_ERROR, ""))
-        }
+        Method::POST => publish(app, &channels, request).await,
         Method::GET => online(app, &channels),
         _ => answer(StatusCode::NOT_FOUND, ""),
     }

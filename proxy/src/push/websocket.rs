@@ -21,7 +21,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message as Frame, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
 use super::answer;
 use crate::body::Body;
@@ -235,8 +235,7 @@ fn refused(status: Status) -> End {
 }
 
 /// The close code for what a peer did wrong (RFC 6455 7.4.1).
-fn broken(error: &tokio_tungstenite::tungstenite::Error) -> End {
-    use tokio_tungstenite::tungstenite::Error;
+fn broken(error: &Error) -> End {
     #[allow(
         clippy::wildcard_enum_match_arm,
         reason = "every other error ends the transport"

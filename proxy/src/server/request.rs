@@ -22,8 +22,9 @@ const MAX_TARGET: usize = 16 << 10;
 
 /// Answers one request; every error becomes one response and one log line.
 pub(crate) async fn answer(
-    core: &Arc<Core>,
+    core: Arc<Core>,
     role: Role,
+    route: Route,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -40,7 +41,7 @@ pub(crate) async fn answer(
             .map_or("*", |target| target.as_str());
         (request.method().clone(), path.to_owned())
     });
-    let response = match dispatch(core, role, peer, &visitor, request).await {
+    let response = match dispatch(&core, role, route, peer, &visitor, request).await {
         Ok(response) => response,
         Err(error) => page(&error),
     };
@@ -60,13 +61,13 @@ pub(crate) async fn answer(
 async fn dispatch(
     core: &Arc<Core>,
     role: Role,
+    route: Route,
     peer: IpAddr,
     visitor: &Visitor,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
     check(&request)?;
     let push = &core.app.config.push;
-    let route = Route::of(role, &push.paths, request.uri().path());
     match route {
         Route::Publish
             if role == Role::Site

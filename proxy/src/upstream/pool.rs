@@ -19,11 +19,14 @@ use crate::server::stream::Stream;
 
 type Sent = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>;
 
+/// Connections nobody uses, the last used behind.
+type Idle = Mutex<Vec<(Instant, SendRequest<RequestBody>)>>;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pool {
     config: Upstream,
-    idle: Arc<Mutex<Vec<(Instant, SendRequest<RequestBody>)>>>,
+    idle: Arc<Idle>,
 }
 
 /// A connection in use; dropped without [`Lease::give_back`] it is closed.
@@ -31,7 +34,7 @@ pub(crate) struct Pool {
 pub(crate) struct Lease {
     pub(crate) sender: SendRequest<RequestBody>,
     max_idle: usize,
-    home: Arc<Mutex<Vec<(Instant, SendRequest<RequestBody>)>>>,
+    home: Arc<Idle>,
 }
 
 impl Pool {
