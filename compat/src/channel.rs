@@ -126,6 +126,17 @@ pub enum Receiver {
     Public(PublicId),
 }
 
+impl Receiver {
+    /// The receiver of an id and its kind, as protobuf has them; `None` if it is not 16 bytes.
+    pub fn from_parts(id: &[u8], is_private: bool) -> Option<Self> {
+        if is_private {
+            ChannelId::from_slice(id).map(Self::Private)
+        } else {
+            PublicId::from_slice(id).map(Self::Public)
+        }
+    }
+}
+
 /// The two ids are the same 16 bytes with different meanings, so each has its own type.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
