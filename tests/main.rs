@@ -6,6 +6,7 @@
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
+//! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`command_line`] | check, sign, php-hook |
 
 #![allow(missing_docs, reason = "tests")]
@@ -16,6 +17,7 @@
     reason = "a panic is a failed test"
 )]
 
+mod binary;
 mod command_line;
 mod guests;
 mod harness;

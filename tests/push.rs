@@ -8,18 +8,18 @@ use tungstenite::{Message, WebSocket};
 
 use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, send, wait_for};
 
-const A: &str = "0123456789abcdef0123456789abcdef";
-const B: &str = "fedcba9876543210fedcba9876543210";
+pub(crate) const A: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const B: &str = "fedcba9876543210fedcba9876543210";
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-fn start(more: &str) -> Server {
+pub(crate) fn start(more: &str) -> Server {
     Server::start(
         NOWHERE,
         &format!("[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n{more}"),
     )
 }
 
-fn signed(server: &Server, channel: &str) -> String {
+pub(crate) fn signed(server: &Server, channel: &str) -> String {
     let config = server.directory.path().join("pullgate.toml");
     let output = pullgate()
         .args(["sign", "--config", config.to_str().unwrap(), channel])
@@ -40,7 +40,7 @@ fn publish(server: &Server, channels: &str, body: &str, expiry: u32) {
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
 }
 
-fn websocket(server: &Server, query: &str) -> WebSocket<TcpStream> {
+pub(crate) fn websocket(server: &Server, query: &str) -> WebSocket<TcpStream> {
     let stream = TcpStream::connect(&server.site).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))

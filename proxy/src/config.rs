@@ -179,7 +179,6 @@ pub(crate) struct Limits {
     /// Connections of one channel that has a public id; the oldest goes. Default 100.
     pub(crate) max_connections_per_channel: usize,
     /// Default 100.
-    #[allow(dead_code, reason = "for binary requests, which are not served yet")]
     pub(crate) max_messages_per_request: usize,
     /// Default 100.
     pub(crate) max_channels_per_request: usize,

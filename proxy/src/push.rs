@@ -1,5 +1,6 @@
 //! The push endpoints: decode with `compat`, ask the hub, encode with `compat`.
 
+pub(crate) mod binary;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
 pub(crate) mod websocket;
@@ -23,6 +24,14 @@ pub(crate) fn answer(status: StatusCode, body: impl Into<Bytes>) -> Response<Bod
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+/// The same with protobuf in it.
+pub(crate) fn binary_answer(body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = answer(StatusCode::OK, body);
+    let octets = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(CONTENT_TYPE, octets);
     response
 }
 

@@ -9,8 +9,10 @@ use crate::config::{Paths, Role};
 pub(crate) enum Route {
     Publish,
     Subscribe,
-    /// Client publishing and statistics: not served yet.
-    Reserved,
+    /// Clients publish.
+    Rest,
+    /// Statistics: not served yet.
+    Stat,
     Site,
     Admin,
     NotFound,
@@ -39,8 +41,8 @@ fn push_route(paths: &Paths, path: &str) -> Option<Route> {
     let table = [
         (&paths.publish, Route::Publish),
         (&paths.subscribe, Route::Subscribe),
-        (&paths.rest, Route::Reserved),
-        (&paths.stat, Route::Reserved),
+        (&paths.rest, Route::Rest),
+        (&paths.stat, Route::Stat),
     ];
     let under = |prefix: &String| {
         path.as_bytes()

@@ -173,7 +173,7 @@ async fn connection(
             Request::uri(&incoming).path(),
         );
         let answer = request::answer(Arc::clone(&core), role, route, peer, incoming);
-        if route == Route::Publish {
+        if matches!(route, Route::Publish | Route::Rest) {
             // PHP often closes without waiting for the answer. hyper then drops the future it was
             // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
             Either::Left(

@@ -5,14 +5,25 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use pullgate_compat::message::Message;
 use pullgate_compat::text::{self, Now};
+use pullgate_compat::wire;
 
 use super::unix_time;
+
+/// How a subscriber wants its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `#!NGINXNMS!#` frames.
+    Text,
+    /// A protobuf `ResponseBatch` (`binaryMode=true`).
+    Binary,
+}
 
 /// A live message and its encoded forms, each made when the first subscriber wants it.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     message: Arc<Message>,
     text: OnceLock<Bytes>,
+    binary: OnceLock<Bytes>,
 }
 
 impl Outgoing {
@@ -20,6 +31,7 @@ impl Outgoing {
         Self {
             message,
             text: OnceLock::new(),
+            binary: OnceLock::new(),
         }
     }
 
@@ -31,15 +43,34 @@ impl Outgoing {
         self.message.body.len()
     }
 
-    /// One `#!NGINXNMS!#` frame.
-    pub(crate) fn text(&self) -> &Bytes {
-        self.text
-            .get_or_init(|| text_frames(std::slice::from_ref(&self.message)))
+    /// The message alone; several, one behind the other, are well-formed too.
+    pub(crate) fn encoded(&self, format: Format) -> &Bytes {
+        match format {
+            Format::Text => self
+                .text
+                .get_or_init(|| text_frames(std::slice::from_ref(&self.message))),
+            Format::Binary => self.binary.get_or_init(|| {
+                let mut response = Vec::new();
+                wire::encode_response_message(&self.message, &mut response);
+                response.into()
+            }),
+        }
+    }
+}
+
+/// What a subscriber missed, in one piece, timed now.
+pub(crate) fn caught_up(messages: &[Arc<Message>], format: Format) -> Bytes {
+    match format {
+        Format::Text => text_frames(messages),
+        Format::Binary => {
+            let messages: Vec<&Message> = messages.iter().map(Arc::as_ref).collect();
+            wire::encode_messages(&messages).into()
+        }
     }
 }
 
 /// Text frames of `messages`, one behind the other, timed now.
-pub(crate) fn text_frames(messages: &[Arc<Message>]) -> Bytes {
+fn text_frames(messages: &[Arc<Message>]) -> Bytes {
     let now = Now::at(u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX));
     let mut frames = Vec::with_capacity(
         messages

@@ -8,9 +8,12 @@ use pullgate_compat::channel::{ChannelList, Receiver, Role};
 use pullgate_compat::message::{Body as MessageBody, Expiry, Sender};
 use pullgate_compat::query::Query;
 use pullgate_compat::status::Status;
+use pullgate_compat::wire::Rights;
 
-use super::{answer, refusal};
+use super::binary::{self, Outcome, Refused};
+use super::{answer, binary_answer, refusal};
 use crate::body::{Body, Streamed};
+use crate::hub::Overloaded;
 use crate::server::App;
 
 /// Serves the `pub` paths.
@@ -19,27 +22,51 @@ pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Bod
         .uri()
         .path_and_query()
         .map_or("", |target| target.as_str());
-    let channels = Query::of_target(target)
+    let query = Query::of_target(target);
+    let channels = query
         .first("CHANNEL_ID")
         .map(|value| ChannelList::parse(&value, &app.signature, Role::Publisher))
         .unwrap_or_default();
+    let binary = query.first("binaryMode").is_some_and(|mode| mode == "true");
     match *request.method() {
-        Method::POST => publish(app, &channels, request).await,
-        Method::GET => online(app, &channels),
+        Method::POST if binary => protobuf(app, request, Rights::Trusted).await,
+        Method::POST => text(app, &channels, request).await,
+        Method::GET => online(app, &channels, binary),
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
 }
 
-async fn publish(app: &App, channels: &ChannelList, request: Request<Incoming>) -> Response<Body> {
+/// Serves the `rest` paths: clients publish to public channels.
+pub(crate) async fn serve_clients(app: &App, request: Request<Incoming>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return answer(StatusCode::NOT_FOUND, "");
+    }
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    let sender = Query::of_target(target)
+        .first("CHANNEL_ID")
+        .and_then(|value| ChannelList::parse(&value, &app.signature, Role::Subscriber).sender());
+    protobuf(app, request, Rights::Untrusted { sender }).await
+}
+
+async fn protobuf(app: &App, request: Request<Incoming>, rights: Rights) -> Response<Body> {
+    let Ok(body) = collect(app, request.into_body()).await else {
+        return too_large();
+    };
+    match binary::carry_out(app, &body, rights) {
+        Ok(Outcome::Published) => answer(StatusCode::OK, ""),
+        Ok(Outcome::Answer(batch)) => binary_answer(batch),
+        Err(Refused::Status(status)) => refusal(status),
+        Err(Refused::Overloaded(behind)) => overloaded(&behind),
+    }
+}
+
+async fn text(app: &App, channels: &ChannelList, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let body = Streamed::new(body, app.config.server.body_timeout);
-    let Ok(body) = collect(body, app.config.push.limits.max_payload).await else {
-        let mut response = answer(StatusCode::PAYLOAD_TOO_LARGE, "");
-        response.headers_mut().insert(
-            header::CONNECTION,
-            header::HeaderValue::from_static("close"),
-        );
-        return response;
+    let Ok(body) = collect(app, body).await else {
+        return too_large();
     };
     let receivers: Vec<Receiver> = channels.receivers().collect();
     if body.is_empty() || receivers.is_empty() {
@@ -53,20 +80,39 @@ async fn publish(app: &App, channels: &ChannelList, request: Request<Incoming>) 
         Sender::Backend,
     ) {
         Ok(_) => answer(StatusCode::OK, ""),
-        Err(overloaded) => {
-            tracing::warn!(%overloaded, "a publish was refused");
-            answer(StatusCode::SERVICE_UNAVAILABLE, "Overloaded, try again.")
-        }
+        Err(behind) => overloaded(&behind),
     }
 }
 
+fn overloaded(behind: &Overloaded) -> Response<Body> {
+    tracing::warn!(%behind, "a publish was refused");
+    answer(StatusCode::SERVICE_UNAVAILABLE, "Overloaded, try again.")
+}
+
+fn too_large() -> Response<Body> {
+    let mut response = answer(StatusCode::PAYLOAD_TOO_LARGE, "");
+    response.headers_mut().insert(
+        header::CONNECTION,
+        header::HeaderValue::from_static("close"),
+    );
+    response
+}
+
 /// `{"infos":[…]}`: the private channels somebody listens to, as asked.
-fn online(app: &App, channels: &ChannelList) -> Response<Body> {
+fn online(app: &App, channels: &ChannelList, binary: bool) -> Response<Body> {
     if channels.is_empty() {
         return refusal(Status::NoChannels);
     }
     if channels.channels().len() > app.config.push.limits.max_channels_per_request {
         return refusal(Status::TooManyChannels);
+    }
+    if binary {
+        let private: Vec<Receiver> = channels
+            .channels()
+            .iter()
+            .map(|channel| Receiver::Private(channel.private))
+            .collect();
+        return binary_answer(binary::channel_stats(app, &private));
     }
     let infos: Vec<String> = channels
         .channels()
@@ -93,7 +139,9 @@ fn expiry_header(headers: &HeaderMap) -> Option<String> {
 /// The body is larger than allowed, or did not come whole.
 struct Uncollected;
 
-async fn collect(mut body: Streamed, limit: usize) -> Result<Bytes, Uncollected> {
+async fn collect(app: &App, body: Incoming) -> Result<Bytes, Uncollected> {
+    let limit = app.config.push.limits.max_payload;
+    let mut body = Streamed::new(body, app.config.server.body_timeout);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {

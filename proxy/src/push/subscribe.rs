@@ -13,9 +13,9 @@ use pullgate_compat::query::Query;
 use pullgate_compat::status::Status;
 use tokio::time::timeout;
 
-use super::{LAST_MESSAGE_ID, answer, expose_last_id, poll_refusal, websocket};
+use super::{LAST_MESSAGE_ID, answer, binary_answer, expose_last_id, poll_refusal, websocket};
 use crate::body::Body;
-use crate::hub::outgoing::text_frames;
+use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
 use crate::server::Core;
 
@@ -34,22 +34,31 @@ pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Respo
         .map(|value| ChannelList::parse(&value, &core.app.signature, Role::Subscriber))
         .unwrap_or_default();
     let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
+    let format = match query.first("binaryMode").as_deref() {
+        Some("true") => Format::Binary,
+        Some(_) | None => Format::Text,
+    };
     if websocket::is_handshake(request.headers()) {
-        return websocket::accept(core, request, channels, mid);
+        return websocket::accept(core, request, channels, mid, format);
     }
     match *request.method() {
         Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),
-        Method::GET => poll(core, &channels, mid).await,
+        Method::GET => poll(core, &channels, mid, format).await,
         Method::OPTIONS => preflight(),
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
 }
 
 /// The first message, or all that were missed, end a poll; else the time does.
-async fn poll(core: &Core, channels: &ChannelList, mid: Option<MessageId>) -> Response<Body> {
+async fn poll(
+    core: &Core,
+    channels: &ChannelList,
+    mid: Option<MessageId>,
+    format: Format,
+) -> Response<Body> {
     let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
     if !missed.is_empty() {
-        return messages(&missed);
+        return messages(&missed, format);
     }
     let mut queued = Vec::new();
     match timeout(
@@ -63,7 +72,7 @@ async fn poll(core: &Core, channels: &ChannelList, mid: Option<MessageId>) -> Re
                 .iter()
                 .map(|outgoing| Arc::clone(outgoing.message()))
                 .collect();
-            messages(&queued)
+            messages(&queued, format)
         }
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
         Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => {
@@ -72,8 +81,12 @@ async fn poll(core: &Core, channels: &ChannelList, mid: Option<MessageId>) -> Re
     }
 }
 
-fn messages(messages: &[Arc<Message>]) -> Response<Body> {
-    answer(StatusCode::OK, text_frames(messages))
+fn messages(messages: &[Arc<Message>], format: Format) -> Response<Body> {
+    let body = caught_up(messages, format);
+    match format {
+        Format::Text => answer(StatusCode::OK, body),
+        Format::Binary => binary_answer(body),
+    }
 }
 
 fn nothing_new(core: &Core, subscription: &Subscription, mid: Option<MessageId>) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! Websocket subscribers (RFC 6455), text protocol.
+//! Websocket subscribers (RFC 6455). In binary mode they may also publish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use pullgate_compat::channel::ChannelList;
 use pullgate_compat::message::MessageId;
 use pullgate_compat::status::Status;
+use pullgate_compat::wire::Rights;
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -24,8 +25,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
 use super::answer;
+use super::binary::{self, Outcome, Refused};
 use crate::body::Body;
-use crate::hub::outgoing::{Outgoing, text_frames};
+use crate::hub::outgoing::{Format, Outgoing, caught_up};
 use crate::hub::subscriber::Closed;
 use crate::server::Core;
 
@@ -63,6 +65,7 @@ pub(crate) fn accept(
     mut request: Request<Incoming>,
     channels: ChannelList,
     mid: Option<MessageId>,
+    format: Format,
 ) -> Response<Body> {
     let (accept, protocol) = match check(&request) {
         Ok(checked) => checked,
@@ -70,7 +73,7 @@ pub(crate) fn accept(
     };
     let core = Arc::clone(core);
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move { serve(core, upgrade, channels, mid).await });
+    tokio::spawn(async move { serve(core, upgrade, channels, mid, format).await });
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -84,10 +87,10 @@ pub(crate) fn accept(
     response
 }
 
-type Refused = (StatusCode, &'static str);
+type Handshake = (StatusCode, &'static str);
 
 /// The accept key, and the first of the offered subprotocols.
-fn check(request: &Request<Incoming>) -> Result<(HeaderValue, Option<HeaderValue>), Refused> {
+fn check(request: &Request<Incoming>) -> Result<(HeaderValue, Option<HeaderValue>), Handshake> {
     let bad = |why| (StatusCode::BAD_REQUEST, why);
     let headers = request.headers();
     let text = |name| {
@@ -123,7 +126,13 @@ fn check(request: &Request<Incoming>) -> Result<(HeaderValue, Option<HeaderValue
     Ok((accept, protocol))
 }
 
-async fn serve(core: Arc<Core>, upgrade: OnUpgrade, channels: ChannelList, mid: Option<MessageId>) {
+async fn serve(
+    core: Arc<Core>,
+    upgrade: OnUpgrade,
+    channels: ChannelList,
+    mid: Option<MessageId>,
+    format: Format,
+) {
     let Ok(upgraded) = upgrade.await else { return };
     let limits = &core.app.config.push.limits;
     // Small buffers: an idle connection must cost little.
@@ -137,7 +146,7 @@ async fn serve(core: Arc<Core>, upgrade: OnUpgrade, channels: ChannelList, mid: 
     let end = if channels.is_empty() {
         refused(Status::WrongChannelId)
     } else {
-        converse(&core, &mut socket, &channels, mid).await
+        converse(&core, &mut socket, &channels, mid, format).await
     };
     if let End::Close(code, reason) = end {
         let frame = CloseFrame {
@@ -160,11 +169,17 @@ async fn converse(
     socket: &mut Socket,
     channels: &ChannelList,
     mid: Option<MessageId>,
+    format: Format,
 ) -> End {
     let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
     let send_timeout = core.app.config.server.send_timeout;
     if !missed.is_empty()
-        && let Err(end) = send(socket, text(text_frames(&missed)), send_timeout).await
+        && let Err(end) = send(
+            socket,
+            frame(caught_up(&missed, format), format),
+            send_timeout,
+        )
+        .await
     {
         return end;
     }
@@ -172,13 +187,16 @@ async fn converse(
     let every = core.app.config.push.ping_interval;
     let mut pings = interval_at(Instant::now() + every, every);
     let mut answered = true;
+    let rights = Rights::Untrusted {
+        sender: channels.sender(),
+    };
     let mut queued: Vec<Arc<Outgoing>> = Vec::new();
     loop {
         tokio::select! {
             live = subscription.next(&mut queued) => match live {
                 Ok(()) => {
-                    let frame = joined(&std::mem::take(&mut queued));
-                    if let Err(end) = send(socket, frame, send_timeout).await {
+                    let joined = joined(&std::mem::take(&mut queued), format);
+                    if let Err(end) = send(socket, joined, send_timeout).await {
                         return end;
                     }
                 }
@@ -186,10 +204,21 @@ async fn converse(
                 Err(Closed::TooSlow) => return End::Close(TRY_AGAIN, "Too slow".into()),
                 Err(Closed::Drained) => return End::Close(CloseCode::Away.into(), String::new()),
             },
-            frame = socket.next() => match frame {
-                // A text subscriber is only listened to for its pongs.
+            received = socket.next() => match received {
                 Some(Ok(Frame::Pong(_))) => answered = true,
-                Some(Ok(_)) => {}
+                Some(Ok(Frame::Binary(_) | Frame::Text(_))) if format == Format::Text => {}
+                Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) => {
+                    match answer_request(core, &request.into_data(), rights) {
+                        Ok(None) => {}
+                        Ok(Some(answer)) => {
+                            if let Err(end) = send(socket, answer, send_timeout).await {
+                                return end;
+                            }
+                        }
+                        Err(end) => return end,
+                    }
+                }
+                Some(Ok(Frame::Ping(_) | Frame::Close(_) | Frame::Frame(_))) => {}
                 Some(Err(error)) => return broken(&error),
                 None => return End::Peer,
             },
@@ -213,21 +242,36 @@ async fn send(socket: &mut Socket, frame: Frame, within: Duration) -> Result<(),
     }
 }
 
+/// Carries out what a client asks for in binary mode.
+fn answer_request(core: &Core, request: &[u8], rights: Rights) -> Result<Option<Frame>, End> {
+    match binary::carry_out(&core.app, request, rights) {
+        Ok(Outcome::Published) => Ok(None),
+        Ok(Outcome::Answer(batch)) => Ok(Some(Frame::Binary(batch.into()))),
+        Err(Refused::Status(status)) => Err(refused(status)),
+        Err(Refused::Overloaded(_)) => Err(End::Close(TRY_AGAIN, "Overloaded".into())),
+    }
+}
+
 /// What was queued goes out as one frame.
-fn joined(queued: &[Arc<Outgoing>]) -> Frame {
+fn joined(queued: &[Arc<Outgoing>], format: Format) -> Frame {
     match queued {
-        [one] => text(one.text().clone()),
-        many => text(
-            many.iter()
-                .flat_map(|outgoing| outgoing.text().iter().copied())
-                .collect(),
-        ),
+        [one] => frame(one.encoded(format).clone(), format),
+        many => {
+            let parts: Vec<&[u8]> = many
+                .iter()
+                .map(|outgoing| outgoing.encoded(format).as_ref())
+                .collect();
+            frame(parts.concat().into(), format)
+        }
     }
 }
 
 /// Bodies were made UTF-8 when they were published.
-fn text(frames: Bytes) -> Frame {
-    Frame::Text(Utf8Bytes::try_from(frames).unwrap_or_default())
+fn frame(bytes: Bytes, format: Format) -> Frame {
+    match format {
+        Format::Text => Frame::Text(Utf8Bytes::try_from(bytes).unwrap_or_default()),
+        Format::Binary => Frame::Binary(bytes),
+    }
 }
 
 fn refused(status: Status) -> End {

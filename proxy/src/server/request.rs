@@ -79,14 +79,13 @@ async fn dispatch(
             Err(Error::PublishForbidden)
         }
         Route::Publish => Ok(push::publish::serve(&core.app, request).await),
+        Route::Rest => Ok(push::publish::serve_clients(&core.app, request).await),
         Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
         Route::Site => site(core, peer, visitor, request).await,
         Route::Admin if matches!(request.uri().path(), "/healthz" | "/readyz") => {
             Ok(push::answer(StatusCode::OK, "ok\n"))
         }
-        Route::Reserved | Route::Admin | Route::NotFound => {
-            Ok(push::answer(StatusCode::NOT_FOUND, ""))
-        }
+        Route::Stat | Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
     }
 }
 

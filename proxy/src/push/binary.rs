@@ -1,0 +1,85 @@
+//! Protobuf requests: of the back end on the `pub` paths, of clients on the `rest` paths and over
+//! websockets. One way for all three, with different rights.
+
+use pullgate_compat::channel::Receiver;
+use pullgate_compat::status::Status;
+use pullgate_compat::wire::{
+    ChannelStats, Checked, Limits, Publication, Rights, accept, encode_channel_stats,
+};
+
+use crate::hub::Overloaded;
+use crate::server::App;
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It was published; nothing is to be said.
+    Published,
+    /// A `ResponseBatch` for the sender.
+    Answer(Vec<u8>),
+}
+
+/// Why nothing became of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("{}", .0.reason())]
+    Status(Status),
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+/// Reads, checks and carries out one request.
+pub(crate) fn carry_out(app: &App, data: &[u8], rights: Rights) -> Result<Outcome, Refused> {
+    let limits = &app.config.push.limits;
+    let limits = Limits {
+        max_messages: limits.max_messages_per_request,
+        max_channels: limits.max_channels_per_request,
+    };
+    match accept(data, rights, &limits, &app.signature)? {
+        Checked::Publish(publications) => {
+            for publication in publications {
+                publish(app, publication)?;
+            }
+            Ok(Outcome::Published)
+        }
+        Checked::ChannelStats(channels) => Ok(Outcome::Answer(channel_stats(app, &channels))),
+        // Statistics are not kept yet.
+        Checked::ServerStats => Err(Status::CommandNotAllowed.into()),
+    }
+}
+
+/// Which of `channels` somebody listens to, as a `ResponseBatch`.
+pub(crate) fn channel_stats(app: &App, channels: &[Receiver]) -> Vec<u8> {
+    let stats: Vec<ChannelStats> = channels
+        .iter()
+        .map(|&channel| ChannelStats {
+            channel,
+            is_online: app.hub.is_online(channel),
+        })
+        .collect();
+    let mut batch = Vec::new();
+    encode_channel_stats(&stats, &mut batch);
+    batch
+}
+
+fn publish(app: &App, publication: Publication) -> Result<(), Overloaded> {
+    if publication.receivers.is_empty() {
+        return Ok(());
+    }
+    let Publication {
+        receivers,
+        body,
+        expiry,
+        sender,
+        ..
+    } = publication;
+    app.hub
+        .publish(&receivers, body, expiry.seconds(), sender)
+        .map(|_| ())
+}

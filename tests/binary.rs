@@ -1,0 +1,159 @@
+//! Protobuf: requests written by hand here, answers read by `compat`.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use data_encoding::HEXLOWER;
+use pullgate_compat::channel::PublicId;
+use pullgate_compat::message::{Message, Sender};
+use pullgate_compat::wire::{Response, decode_response};
+use tungstenite::Message as Frame;
+
+use crate::harness::{Server, get, wait_for};
+use crate::push::{A, B, signed, start, websocket};
+
+/// A field that holds bytes or a message.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    assert!(content.len() < 128 * 128);
+    let length = content.len();
+    let mut bytes = vec![number << 3 | 2];
+    if length >= 128 {
+        bytes.push((length % 128) as u8 | 128);
+        bytes.push((length / 128) as u8);
+    } else {
+        bytes.push(length as u8);
+    }
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+fn receiver(hex: &str, private: bool, signature: &[u8]) -> Vec<u8> {
+    let mut receiver = field(1, &HEXLOWER.decode(hex.as_bytes()).unwrap());
+    receiver.extend([2 << 3, u8::from(private)]);
+    receiver.extend(field(3, signature));
+    receiver
+}
+
+/// A `RequestBatch` with one message, kept for a minute.
+fn publish(receivers: &[Vec<u8>], body: &str) -> Vec<u8> {
+    let mut message: Vec<u8> = receivers
+        .iter()
+        .flat_map(|receiver| field(1, receiver))
+        .collect();
+    message.extend(field(3, body.as_bytes()));
+    message.extend([4 << 3, 60]);
+    field(1, &field(1, &field(1, &message)))
+}
+
+fn post(address: &str, target: &str, body: &[u8]) -> crate::harness::Response {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    stream.write_all(body).unwrap();
+    crate::harness::read_response(stream)
+}
+
+fn messages(batch: &[u8]) -> Vec<Message> {
+    let responses = decode_response(batch).unwrap();
+    responses
+        .into_iter()
+        .flat_map(|response| match response {
+            Response::Messages(messages) => messages,
+            Response::ChannelStats(_) | Response::ServerStats(_) | Response::Json(_) => Vec::new(),
+        })
+        .collect()
+}
+
+fn public_signature(server: &Server) -> Vec<u8> {
+    let signed = signed(server, &format!("public:{B}"));
+    HEXLOWER
+        .decode(signed.rsplit_once('.').unwrap().1.as_bytes())
+        .unwrap()
+}
+
+#[test]
+fn a_binary_subscriber_gets_what_the_site_and_other_clients_publish() {
+    let server = start("");
+    let pair = signed(&server, &format!("{A}:{B}"));
+    let mut socket = websocket(&server, &format!("CHANNEL_ID={pair}&binaryMode=true"));
+    wait_for(|| {
+        get(
+            &server.publish,
+            &format!("/bitrix/pub/?CHANNEL_ID={A}"),
+            &[],
+        )
+        .body
+        .contains(A)
+    });
+
+    let request = publish(&[receiver(A, true, b"")], "from the site");
+    let answer = post(&server.publish, "/bitrix/pub/?binaryMode=true", &request);
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    let first = messages(&socket.read().unwrap().into_data());
+    assert_eq!(first.len(), 1);
+    assert_eq!(
+        (first[0].body.as_bytes(), first[0].sender, first[0].expiry),
+        (&b"from the site"[..], Sender::Backend, 60)
+    );
+
+    // Over HTTP and over the socket a client reaches the public id only, signed, and is named.
+    let signature = public_signature(&server);
+    let request = publish(&[receiver(B, false, &signature)], "from a client");
+    assert_eq!(
+        post(
+            &server.site,
+            &format!("/bitrix/rest/?CHANNEL_ID={pair}"),
+            &request
+        )
+        .status,
+        200
+    );
+    socket.send(Frame::Binary(request.into())).unwrap();
+    for _ in 0..2 {
+        let got = messages(&socket.read().unwrap().into_data());
+        assert_eq!(got[0].body.as_bytes(), b"from a client");
+        assert_eq!(got[0].sender, Sender::Client(PublicId::parse(B).unwrap()));
+    }
+
+    let missed = get(
+        &server.site,
+        &format!("/bitrix/sub/?CHANNEL_ID={pair}&mid={}", first[0].id),
+        &[],
+    );
+    assert_eq!(missed.body.matches("from a client").count(), 2);
+}
+
+#[test]
+fn clients_may_not_do_what_the_site_may() {
+    let server = start("");
+    let pair = signed(&server, &format!("{A}:{B}"));
+    let target = format!("/bitrix/rest/?CHANNEL_ID={pair}");
+    let refused = |target: &str, request: &[u8]| post(&server.site, target, request).body;
+    let private = publish(&[receiver(A, true, b"")], "x");
+    assert_eq!(
+        refused(&target, &private),
+        "4020: Private channel is not allowed."
+    );
+    let unsigned = publish(&[receiver(B, false, b"")], "x");
+    assert_eq!(
+        refused(&target, &unsigned),
+        "4021: Channel has an invalid signature."
+    );
+    assert_eq!(refused(&target, b"\xff"), "4013: Wrong Request Data.");
+    let alone = format!("/bitrix/rest/?CHANNEL_ID={}", signed(&server, A));
+    assert_eq!(
+        refused(&alone, &unsigned),
+        "4012: Public Channel Id is Required."
+    );
+
+    let mut socket = websocket(&server, &format!("CHANNEL_ID={pair}&binaryMode=true"));
+    socket.send(Frame::Binary(private.into())).unwrap();
+    let Frame::Close(Some(close)) = socket.read().unwrap() else {
+        panic!("no close frame")
+    };
+    assert_eq!(u16::from(close.code), 4020);
+}
