@@ -14,14 +14,11 @@ use crate::push::{A, B, signed, start, websocket};
 
 /// A field that holds bytes or a message.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    assert!(content.len() < 128 * 128);
-    let length = content.len();
-    let mut bytes = vec![number << 3 | 2];
+    let length = u8::try_from(content.len()).unwrap();
+    let mut bytes = vec![number << 3 | 2, length];
     if length >= 128 {
-        bytes.push((length % 128) as u8 | 128);
-        bytes.push((length / 128) as u8);
-    } else {
-        bytes.push(length as u8);
+        // A varint of two bytes, low one first.
+        bytes.push(1);
     }
     bytes.extend_from_slice(content);
     bytes

@@ -65,3 +65,16 @@ fn sign_and_hook_use_the_keys_of_the_config() {
         "the hook holds a derived key, not the secret"
     );
 }
+
+#[test]
+fn sign_and_hook_work_beside_a_running_server() {
+    let server = crate::harness::Server::start("http://127.0.0.1:1", "");
+    let config = server.directory.path().join("pullgate.toml");
+    let config = config.to_str().unwrap();
+    let (good, signed, report) = output(&["sign", "--config", config, CHANNEL]);
+    assert!(good && signed.starts_with(CHANNEL), "{report}");
+    let target = format!("/bitrix/sub/?CHANNEL_ID={CHANNEL}.x");
+    assert_eq!(crate::harness::get(&server.site, &target, &[]).status, 400);
+    let (good, hook, report) = output(&["php-hook", "--config", config]);
+    assert!(good && !hook.contains("pullgate:keys"), "{report}");
+}

@@ -39,16 +39,25 @@ impl Server {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), upstream, more)
     }
 
+    /// The same with more lines of `[server]`.
+    pub(crate) fn start_with(server: &str, upstream: &str) -> Self {
+        Self::launch(Arc::new(tempfile::tempdir().unwrap()), server, upstream, "")
+    }
+
     /// The same on an existing state directory.
     pub(crate) fn start_in(directory: Arc<TempDir>, upstream: &str, more: &str) -> Self {
+        Self::launch(directory, "", upstream, more)
+    }
+
+    fn launch(directory: Arc<TempDir>, server: &str, upstream: &str, more: &str) -> Self {
         let config = directory.path().join("pullgate.toml");
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"site\"\n\
              [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\n\
-             [server]\nstate_dir = \"state\"\nthreads = 2\n\
+             [server]\nstate_dir = \"state\"\nthreads = 2\n{server}\
              [upstream]\nurl = \"{upstream}\"\n{more}"
         );
-        std::fs::write(&config, text.replace("{key}", SIGNATURE_KEY)).unwrap();
+        std::fs::write(&config, text).unwrap();
         let mut child = pullgate()
             .arg("run")
             .arg("--config")

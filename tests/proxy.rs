@@ -249,3 +249,69 @@ fn the_sites_own_websockets_pass() {
     write!(stream, "GET /refuse HTTP/1.1\r\nHost: x\r\n{upgrade}").unwrap();
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 403"));
 }
+
+#[test]
+fn a_site_on_a_unix_socket_is_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("site.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nunix",
+            );
+        }
+    });
+    let server = Server::start(&format!("unix:{}", path.display()), "");
+    assert_eq!(get(&server.site, "/", &[]).body, "unix");
+}
+
+#[test]
+fn heads_are_large_and_not_endless() {
+    let server = Server::start(&mirror(), "");
+    let cookie = |bytes: usize| format!("Cookie: big={}", "x".repeat(bytes));
+    assert_eq!(get(&server.site, "/", &[&cookie(40 << 10)]).status, 200);
+    assert_eq!(get(&server.site, "/", &[&cookie(70 << 10)]).status, 431);
+    assert_eq!(
+        get(&server.site, &format!("/{}", "x".repeat(17 << 10)), &[]).status,
+        414
+    );
+}
+
+#[test]
+fn a_client_that_says_nothing_is_let_go() {
+    let server = Server::start_with(
+        "header_timeout = \"300ms\"\nbody_timeout = \"300ms\"\n",
+        &mirror(),
+    );
+    let mut silent = TcpStream::connect(&server.site).unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    silent.write_all(b"GET / HTTP/1.1\r\nHos").unwrap();
+    let mut answer = Vec::new();
+    let _ = silent.read_to_end(&mut answer);
+    let mut half = TcpStream::connect(&server.publish).unwrap();
+    half.set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    half.write_all(b"POST /bitrix/pub/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        .unwrap();
+    assert!(
+        half.read(&mut [0; 100]).is_ok(),
+        "an answer or the end, not our own time-out"
+    );
+}
+
+#[test]
+fn a_client_is_told_to_go_on_with_its_body() {
+    let server = Server::start(&mirror(), "");
+    let mut stream = TcpStream::connect(&server.site).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    write!(stream, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n").unwrap();
+    assert!(read_head(&mut stream).starts_with("HTTP/1.1 100"));
+    stream.write_all(b"body").unwrap();
+    assert_eq!(read_response(stream).status, 200);
+}

@@ -205,7 +205,7 @@ pub(crate) struct Log {
     pub(crate) level: String,
     /// Form of both logs. Default text.
     pub(crate) format: LogFormat,
-    /// One line per request on standard output. Default true.
+    /// One line per request, with target `access`, behind the others. Default true.
     pub(crate) access: bool,
 }
 

@@ -24,6 +24,9 @@ use inbox::Inbox;
 use outgoing::Outgoing;
 use subscriber::{Closed, Group, Subscriber, Subscription};
 
+/// Between two channels closed for a restart, where there are few.
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -199,6 +202,7 @@ impl Hub {
             .flat_map(|groups| groups.iter().map(|(_, group)| Arc::clone(group)))
             .collect();
         let pause = within / u32::try_from(groups.len().max(1)).unwrap_or(u32::MAX);
+        let pause = pause.min(LONGEST_PAUSE);
         let mut due = Duration::ZERO;
         for group in groups {
             group.close(Closed::Drained);

@@ -91,11 +91,7 @@ fn command(command: Command) -> Result<(), Failure> {
             let config = load(&config)?;
             let key = match &config.push.signature_key {
                 Some(key) => key.0.clone(),
-                None => {
-                    State::open(&config.server.state_dir)?
-                        .secret(SIGNATURE_FILE)?
-                        .0
-                }
+                None => state::secret(&config.server.state_dir, SIGNATURE_FILE)?.0,
             };
             let key = SignatureKey::new(config.push.signature_algo, &key);
             for channel in channels {
@@ -121,10 +117,10 @@ fn run(config: Config) -> Result<(), Failure> {
     start_log(&config.log);
     raise_file_limit();
     let state = Arc::new(State::open(&config.server.state_dir)?);
-    let key = signature_key(&config, &state)?;
+    let key = signature_key(&config)?;
     let guests = match config.guest.enabled {
         true => {
-            let keys = guest_keys(&config, &state)?;
+            let keys = guest_keys(&config)?;
             Some(Guests::new(
                 config.guest.clone(),
                 keys,
@@ -170,11 +166,11 @@ fn run(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn signature_key(config: &Config, state: &State) -> Result<String, Failure> {
+fn signature_key(config: &Config) -> Result<String, Failure> {
     if let Some(key) = &config.push.signature_key {
         return Ok(key.0.clone());
     }
-    let (key, fresh) = state.secret(SIGNATURE_FILE)?;
+    let (key, fresh) = state::secret(&config.server.state_dir, SIGNATURE_FILE)?;
     if fresh {
         let directory = config.server.state_dir.display();
         tracing::warn!(
@@ -184,7 +180,7 @@ fn signature_key(config: &Config, state: &State) -> Result<String, Failure> {
     Ok(key)
 }
 
-fn guest_keys(config: &Config, state: &State) -> Result<GuestKeys, Failure> {
+fn guest_keys(config: &Config) -> Result<GuestKeys, Failure> {
     let mut secrets: Vec<String> = config
         .guest
         .secrets
@@ -192,7 +188,7 @@ fn guest_keys(config: &Config, state: &State) -> Result<GuestKeys, Failure> {
         .map(|secret| secret.0.clone())
         .collect();
     if secrets.is_empty() {
-        let (secret, fresh) = state.secret(SECRET_FILE)?;
+        let (secret, fresh) = state::secret(&config.server.state_dir, SECRET_FILE)?;
         if fresh {
             tracing::warn!(
                 "no guest.secrets: one was generated in {}/{SECRET_FILE}",
@@ -208,18 +204,7 @@ fn php_hook(config: Option<&Path>) -> Result<(), Failure> {
     let keys = match config {
         Some(path) => {
             let config = load(path)?;
-            let keys = match config.guest.secrets.is_empty() {
-                true => guest_keys(&config, &State::open(&config.server.state_dir)?)?,
-                false => GuestKeys::derive(
-                    &config
-                        .guest
-                        .secrets
-                        .iter()
-                        .map(|secret| &secret.0)
-                        .collect::<Vec<_>>(),
-                    "",
-                )?,
-            };
+            let keys = guest_keys(&config)?;
             keys.token_keys_hex()
                 .iter()
                 .map(|key| format!("'{key}'"))

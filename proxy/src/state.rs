@@ -30,18 +30,13 @@ pub(crate) enum StateError {
 /// The open state directory.
 #[derive(Debug)]
 pub(crate) struct State {
-    directory: PathBuf,
     database: Database,
 }
 
 impl State {
     /// Opens the directory, making it (mode 0700) if it is not there.
     pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
-        let unusable = |source| StateError::Directory {
-            path: directory.to_owned(),
-            source,
-        };
-        fs::create_dir_all(directory).map_err(unusable)?;
+        make(directory)?;
         let path = directory.join("state.redb");
         let database = Database::create(&path).map_err(|error| {
             if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) {
@@ -52,10 +47,7 @@ impl State {
                 source: error.into(),
             }
         })?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            database,
-        })
+        Ok(Self { database })
     }
 
     /// Raises a counter by `by`, or to `at_least` if that is more, and returns it once it is on disk.
@@ -74,39 +66,47 @@ impl State {
         };
         raise().map_err(StateError::Write)
     }
+}
 
-    /// A secret that was generated once and is kept in a file of mode 0600; true if just now.
-    pub(crate) fn secret(&self, file: &str) -> Result<(String, bool), StateError> {
-        let path = self.directory.join(file);
-        let unusable = |source| StateError::Directory {
-            path: path.clone(),
-            source,
-        };
-        match fs::read_to_string(&path) {
-            Ok(secret) if secret.trim().len() >= 64 => {
-                return Ok((secret.trim().to_owned(), false));
-            }
-            Ok(_) => return Err(unusable(io::Error::other("it holds no whole secret"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unusable(error)),
+/// A secret that was generated once and is kept in a file of mode 0600; true if just now. Needs no lock.
+pub(crate) fn secret(directory: &Path, file: &str) -> Result<(String, bool), StateError> {
+    let path = directory.join(file);
+    let unusable = |source| StateError::Directory {
+        path: path.clone(),
+        source,
+    };
+    match fs::read_to_string(&path) {
+        Ok(secret) if secret.trim().len() >= 64 => {
+            return Ok((secret.trim().to_owned(), false));
         }
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(StateError::Random)?;
-        let secret = HEXLOWER.encode(&bytes);
-        // Written beside and renamed: a crash leaves no half of it.
-        let fresh = path.with_extension("new");
-        fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)
-            .and_then(|mut file| {
-                file.write_all(secret.as_bytes())
-                    .and_then(|()| file.sync_all())
-            })
-            .and_then(|()| fs::rename(&fresh, &path))
-            .map_err(unusable)?;
-        Ok((secret, true))
+        Ok(_) => return Err(unusable(io::Error::other("it holds no whole secret"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unusable(error)),
     }
+    make(directory)?;
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(StateError::Random)?;
+    let secret = HEXLOWER.encode(&bytes);
+    // Written beside and renamed: a crash leaves no half of it.
+    let fresh = path.with_extension("new");
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)
+        .and_then(|mut file| {
+            file.write_all(secret.as_bytes())
+                .and_then(|()| file.sync_all())
+        })
+        .and_then(|()| fs::rename(&fresh, &path))
+        .map_err(unusable)?;
+    Ok((secret, true))
+}
+
+fn make(directory: &Path) -> Result<(), StateError> {
+    fs::create_dir_all(directory).map_err(|source| StateError::Directory {
+        path: directory.to_owned(),
+        source,
+    })
 }
