@@ -250,6 +250,33 @@ fn a_body_over_the_limit_is_refused_in_any_form() {
 }
 
 #[test]
+fn a_stop_says_goodbye_to_every_socket() {
+    let server = start("");
+    let channel = signed(&server, A);
+    let query = format!("CHANNEL_ID={channel}");
+    let mut sockets: Vec<_> = (0..50).map(|_| websocket(&server, &query)).collect();
+    wait_for(|| {
+        get(
+            &server.publish,
+            &format!("/bitrix/pub/?CHANNEL_ID={A}"),
+            &[],
+        )
+        .body
+        .contains(A)
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    let stopped = std::thread::spawn(move || server.terminate().0);
+    for socket in &mut sockets {
+        let Message::Close(Some(close)) = socket.read().unwrap() else {
+            panic!("no close frame")
+        };
+        assert_eq!(u16::from(close.code), 1001);
+        while socket.read().is_ok() {}
+    }
+    assert!(stopped.join().unwrap());
+}
+
+#[test]
 fn a_stop_ends_polls_and_sockets_kindly() {
     let server = start("");
     let channel = signed(&server, A);

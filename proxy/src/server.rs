@@ -205,11 +205,12 @@ async fn connection(
     }
 }
 
-/// One connection in `App::connections`.
-struct Counted(Arc<App>);
+/// One connection in `App::connections`, which a stop waits for.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<App>);
 
 impl Counted {
-    fn new(app: &Arc<App>) -> Self {
+    pub(crate) fn new(app: &Arc<App>) -> Self {
         app.connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(app))
     }

@@ -29,7 +29,7 @@ use super::binary::{self, Outcome, Refused};
 use crate::body::Body;
 use crate::hub::outgoing::{Format, Outgoing, caught_up};
 use crate::hub::subscriber::Closed;
-use crate::server::Core;
+use crate::server::{Core, Counted};
 
 /// How long a closing client may take to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,7 +73,12 @@ pub(crate) fn accept(
     };
     let core = Arc::clone(core);
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move { serve(core, upgrade, channels, mid, format).await });
+    // The HTTP connection ends with the upgrade; the socket goes on to count.
+    let counted = Counted::new(&core.app);
+    tokio::spawn(async move {
+        serve(core, upgrade, channels, mid, format).await;
+        drop(counted);
+    });
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
