@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::harness::{Php, Response, Server, get, send, upstream};
 use std::io::Write;
 
-const PAGE: [&str; 2] = ["Accept: text/html", "User-Agent: Mozilla/5.0"];
-const SECRET: &str =
+pub(crate) const PAGE: [&str; 2] = ["Accept: text/html", "User-Agent: Mozilla/5.0"];
+pub(crate) const SECRET: &str =
     "[guest]\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\nnew_per_minute = 1000000\n";
 
 fn page(server: &Server, target: &str, more: &[&str]) -> Response {
@@ -21,7 +21,7 @@ fn seen_by_php(response: &Response) -> Option<String> {
 }
 
 /// The keys that PHP verifies tokens with, as the hook has them.
-fn token_keys(server: &Server) -> String {
+pub(crate) fn token_keys(server: &Server) -> String {
     let config = server.directory.path().join("pullgate.toml");
     let output = crate::harness::pullgate()
         .args(["php-hook", "--config", config.to_str().unwrap()])

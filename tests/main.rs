@@ -5,6 +5,7 @@
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
+//! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`command_line`] | check, sign, php-hook |
@@ -21,5 +22,6 @@ mod binary;
 mod command_line;
 mod guests;
 mod harness;
+mod hook;
 mod proxy;
 mod push;
