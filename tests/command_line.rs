@@ -47,7 +47,7 @@ fn sign_and_hook_use_the_keys_of_the_config() {
     let path = directory.path().join("pullgate.toml");
     let secret = "s".repeat(32);
     let text = format!(
-        "[upstream]\nurl = \"http://127.0.0.1:1\"\n[push]\nsignature_key = \"key\"\n[guest]\nsecrets = [\"{secret}\"]\n"
+        "[upstream]\nurl = \"http://127.0.0.1:1\"\n[push]\nsignature_key = \"key\"\n[guest]\nheader = \"X-Visitor\"\nsecrets = [\"{secret}\"]\n"
     );
     std::fs::write(&path, text).unwrap();
     let config = path.to_str().unwrap();
@@ -60,6 +60,7 @@ fn sign_and_hook_use_the_keys_of_the_config() {
         good && hook.starts_with("<?php") && !hook.contains("pullgate:keys"),
         "{hook}"
     );
+    assert!(hook.contains("['HTTP_X_VISITOR']") && !hook.contains("HTTP_PULL_USER_ID"));
     assert!(
         !hook.contains(&secret),
         "the hook holds a derived key, not the secret"

@@ -206,3 +206,33 @@ fn ten_thousand_guests_over_three_crashes_are_ten_thousand() {
     }
     assert_eq!(numbers.len(), 10_000);
 }
+
+#[test]
+fn metrics_count_new_guests() {
+    let php = Php::start("");
+    let admin = format!("{SECRET}[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n");
+    let server = Server::start(&php.url, &admin);
+    crate::harness::wait_for(|| server.log().contains("role=admin"));
+    let log = server.log();
+    let address = log
+        .split("role=admin address=")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    for _ in 0..3 {
+        page(&server, "/whoami.php", &[]);
+    }
+    let metrics = get(address, "/metrics", &[]).body;
+    assert!(
+        metrics.contains("\npullgate_guests_new_total 3\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("\npullgate_guest_ids_exhausted 0\n"),
+        "{metrics}"
+    );
+    assert_eq!(get(address, "/healthz", &[]).body, "ok\n");
+    assert_eq!(get(address, "/index.php", &[]).status, 404);
+}

@@ -305,7 +305,13 @@ fn a_client_that_says_nothing_is_let_go() {
 
 #[test]
 fn a_client_is_told_to_go_on_with_its_body() {
-    let server = Server::start(&mirror(), "");
+    // Answers only behind the body, which the client sends only when it is told to.
+    let patient = upstream(|mut stream, _| {
+        stream.read_exact(&mut [0; 4]).unwrap();
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    });
+    let server = Server::start(&patient, "");
     let mut stream = TcpStream::connect(&server.site).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))

@@ -86,6 +86,11 @@ impl Guests {
         cookie.try_into().ok().map(SetCookie)
     }
 
+    /// For metrics.
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
     fn mint(&self, parts: &request::Parts, address: IpAddr) -> Option<GuestId> {
         if !self.opens_a_page(parts) || !self.new.allows(address) {
             return None;

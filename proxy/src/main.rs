@@ -7,6 +7,7 @@
     reason = "what a command was asked for goes to standard output"
 )]
 
+mod admin;
 mod body;
 mod cli;
 mod config;
@@ -201,20 +202,29 @@ fn guest_keys(config: &Config) -> Result<GuestKeys, Failure> {
 }
 
 fn php_hook(config: Option<&Path>) -> Result<(), Failure> {
-    let keys = match config {
-        Some(path) => {
-            let config = load(path)?;
-            let keys = guest_keys(&config)?;
-            keys.token_keys_hex()
-                .iter()
-                .map(|key| format!("'{key}'"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        }
-        None => String::new(),
-    };
-    print!("{}", PHP_HOOK.replace(KEYS_MARKER, &keys));
+    let mut hook = PHP_HOOK.to_owned();
+    if let Some(path) = config {
+        let config = load(path)?;
+        let keys: Vec<String> = guest_keys(&config)?
+            .token_keys_hex()
+            .iter()
+            .map(|key| format!("'{key}'"))
+            .collect();
+        hook = hook
+            .replace(KEYS_MARKER, &keys.join(", "))
+            .replace("HTTP_PULL_USER_ID", &server_variable(&config.guest.header))
+            .replace(
+                "HTTP_PULL_USER_TOKEN",
+                &server_variable(&config.guest.token_header),
+            );
+    }
+    print!("{hook}");
     Ok(())
+}
+
+/// Where PHP shows a request header: `$_SERVER`'s key (RFC 3875 4.1.18).
+fn server_variable(header: &http::HeaderName) -> String {
+    format!("HTTP_{}", header.as_str().to_uppercase().replace('-', "_"))
 }
 
 /// Becomes true at SIGTERM or SIGINT.

@@ -5,6 +5,7 @@
 //! crash skips the rest of its blocks.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +23,8 @@ const COUNTER: &str = "guest_ids";
 pub(crate) struct Ids {
     blocks: Mutex<Blocks>,
     reserve: SyncSender<()>,
+    given: AtomicU64,
+    exhausted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,8 @@ impl Ids {
                 next: None,
             }),
             reserve,
+            given: AtomicU64::new(0),
+            exhausted: AtomicBool::new(false),
         });
         ids.ask();
         let reserving = Arc::downgrade(&ids);
@@ -60,7 +65,19 @@ impl Ids {
             self.ask();
         }
         let number = blocks.current.next()?;
-        GuestId::new(number.try_into().ok()?)
+        let id = GuestId::new(number.try_into().ok()?)?;
+        self.given.fetch_add(1, Ordering::Relaxed);
+        Some(id)
+    }
+
+    /// Numbers given since the start.
+    pub(crate) fn given(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
+    }
+
+    /// There is no number left to reserve.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.exhausted.load(Ordering::Relaxed)
     }
 
     fn ask(&self) {
@@ -81,6 +98,7 @@ fn reserve_blocks(state: &State, ids: &std::sync::Weak<Ids>, wanted: &Receiver<(
         }
         match block(state) {
             Ok(block) if block.start > u64::from(GuestId::MAX) => {
+                ids.exhausted.store(true, Ordering::Relaxed);
                 tracing::error!("guest ids have run out: new visitors get none");
                 return;
             }

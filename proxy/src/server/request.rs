@@ -10,6 +10,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 
 use super::Core;
+use crate::admin;
 use crate::body::Body;
 use crate::config::Role;
 use crate::error::Error;
@@ -82,10 +83,8 @@ async fn dispatch(
         Route::Rest => Ok(push::publish::serve_clients(&core.app, request).await),
         Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
         Route::Site => site(core, peer, visitor, request).await,
-        Route::Admin if matches!(request.uri().path(), "/healthz" | "/readyz") => {
-            Ok(push::answer(StatusCode::OK, "ok\n"))
-        }
-        Route::Stat | Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
+        Route::Admin => Ok(admin::serve(&core.app, request.uri().path())),
+        Route::Stat | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
     }
 }
 
