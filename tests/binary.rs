@@ -9,8 +9,8 @@ use pullgate_compat::message::{Message, Sender};
 use pullgate_compat::wire::{Response, decode_response};
 use tungstenite::Message as Frame;
 
-use crate::harness::{Server, get, wait_for};
-use crate::push::{A, B, signed, start, websocket};
+use crate::harness::{Server, get};
+use crate::push::{A, B, signed, start, wait_until_online, websocket};
 
 /// A field that holds bytes or a message.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
@@ -77,15 +77,7 @@ fn a_binary_subscriber_gets_what_the_site_and_other_clients_publish() {
     let server = start("");
     let pair = signed(&server, &format!("{A}:{B}"));
     let mut socket = websocket(&server, &format!("CHANNEL_ID={pair}&binaryMode=true"));
-    wait_for(|| {
-        get(
-            &server.publish,
-            &format!("/bitrix/pub/?CHANNEL_ID={A}"),
-            &[],
-        )
-        .body
-        .contains(A)
-    });
+    wait_until_online(&server);
 
     let request = publish(&[receiver(A, true, b"")], "from the site");
     let answer = post(&server.publish, "/bitrix/pub/?binaryMode=true", &request);

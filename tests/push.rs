@@ -49,6 +49,12 @@ pub(crate) fn websocket(server: &Server, query: &str) -> WebSocket<TcpStream> {
     tungstenite::client(url, stream).unwrap().0
 }
 
+/// Waits until somebody listens to channel A.
+pub(crate) fn wait_until_online(server: &Server) {
+    let target = format!("/bitrix/pub/?CHANNEL_ID={A}/{B}");
+    wait_for(|| get(&server.publish, &target, &[]).body.contains(A));
+}
+
 /// The published bodies in text frames.
 fn bodies(frames: &str) -> Vec<&str> {
     frames
@@ -70,15 +76,7 @@ fn a_websocket_gets_what_is_published_and_catches_up() {
     let server = start("");
     let channel = signed(&server, A);
     let mut socket = websocket(&server, &format!("CHANNEL_ID={channel}"));
-    wait_for(|| {
-        get(
-            &server.publish,
-            &format!("/bitrix/pub/?CHANNEL_ID={A}/{B}"),
-            &[],
-        )
-        .body
-        .contains(A)
-    });
+    wait_until_online(&server);
     publish(&server, A, r#"{"n":1}"#, 60);
     let frame = socket.read().unwrap().into_text().unwrap();
     assert_eq!(bodies(&frame), [r#"{"n":1}"#]);
@@ -107,15 +105,7 @@ fn a_poll_gets_the_next_message_or_304() {
     );
     let answer = std::thread::scope(|scope| {
         let poll = scope.spawn(|| get(&server.site, &target, &[]));
-        wait_for(|| {
-            get(
-                &server.publish,
-                &format!("/bitrix/pub/?CHANNEL_ID={A}"),
-                &[],
-            )
-            .body
-            .contains(A)
-        });
+        wait_until_online(&server);
         publish(&server, A, "hello", 60);
         poll.join().unwrap()
     });
@@ -176,15 +166,7 @@ fn publishing_through_a_site_listener_needs_leave() {
 fn a_publisher_that_does_not_wait_is_heard() {
     let server = start("");
     let mut socket = websocket(&server, &format!("CHANNEL_ID={}", signed(&server, A)));
-    wait_for(|| {
-        get(
-            &server.publish,
-            &format!("/bitrix/pub/?CHANNEL_ID={A}"),
-            &[],
-        )
-        .body
-        .contains(A)
-    });
+    wait_until_online(&server);
     for number in 0..100 {
         let mut stream = TcpStream::connect(&server.publish).unwrap();
         let body = number.to_string();
@@ -255,15 +237,7 @@ fn a_stop_says_goodbye_to_every_socket() {
     let channel = signed(&server, A);
     let query = format!("CHANNEL_ID={channel}");
     let mut sockets: Vec<_> = (0..50).map(|_| websocket(&server, &query)).collect();
-    wait_for(|| {
-        get(
-            &server.publish,
-            &format!("/bitrix/pub/?CHANNEL_ID={A}"),
-            &[],
-        )
-        .body
-        .contains(A)
-    });
+    wait_until_online(&server);
     std::thread::sleep(Duration::from_millis(200));
     let stopped = std::thread::spawn(move || server.terminate().0);
     for socket in &mut sockets {

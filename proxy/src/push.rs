@@ -9,13 +9,30 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue,
 };
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
+use pullgate_compat::channel::{ChannelList, Role};
+use pullgate_compat::query::Query;
+use pullgate_compat::signature::SignatureKey;
 use pullgate_compat::status::Status;
 
 use crate::body::Body;
 
 /// The header of a long poll's answer that tells where to go on.
 pub(crate) const LAST_MESSAGE_ID: &str = "last-message-id";
+
+/// The parameters of a request.
+pub(crate) fn query<B>(request: &Request<B>) -> Query<'_> {
+    let target = request.uri().path_and_query();
+    Query::of_target(target.map_or("", |target| target.as_str()))
+}
+
+/// The channels it names, as far as `role` may name them.
+pub(crate) fn channels(query: Query<'_>, key: &SignatureKey, role: Role) -> ChannelList {
+    query
+        .first("CHANNEL_ID")
+        .map(|value| ChannelList::parse(&value, key, role))
+        .unwrap_or_default()
+}
 
 /// An answer as push servers give it: plain text, open to every origin.
 pub(crate) fn answer(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {

@@ -6,27 +6,19 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use pullgate_compat::channel::{ChannelList, Receiver, Role};
 use pullgate_compat::message::{Body as MessageBody, Expiry, Sender};
-use pullgate_compat::query::Query;
 use pullgate_compat::status::Status;
 use pullgate_compat::wire::Rights;
 
 use super::binary::{self, Outcome, Refused};
-use super::{answer, binary_answer, refusal};
+use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, Streamed};
 use crate::hub::Overloaded;
 use crate::server::App;
 
 /// Serves the `pub` paths.
 pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Body> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("", |target| target.as_str());
-    let query = Query::of_target(target);
-    let channels = query
-        .first("CHANNEL_ID")
-        .map(|value| ChannelList::parse(&value, &app.signature, Role::Publisher))
-        .unwrap_or_default();
+    let query = query(&request);
+    let channels = channels(query, &app.signature, Role::Publisher);
     let binary = query.first("binaryMode").is_some_and(|mode| mode == "true");
     match *request.method() {
         Method::POST if binary => protobuf(app, request, Rights::Trusted).await,
@@ -41,13 +33,7 @@ pub(crate) async fn serve_clients(app: &App, request: Request<Incoming>) -> Resp
     if request.method() != Method::POST {
         return answer(StatusCode::NOT_FOUND, "");
     }
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("", |target| target.as_str());
-    let sender = Query::of_target(target)
-        .first("CHANNEL_ID")
-        .and_then(|value| ChannelList::parse(&value, &app.signature, Role::Subscriber).sender());
+    let sender = channels(query(&request), &app.signature, Role::Subscriber).sender();
     protobuf(app, request, Rights::Untrusted { sender }).await
 }
 

@@ -9,11 +9,13 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use pullgate_compat::channel::{ChannelList, Role};
 use pullgate_compat::message::{Message, MessageId};
-use pullgate_compat::query::Query;
 use pullgate_compat::status::Status;
 use tokio::time::timeout;
 
-use super::{LAST_MESSAGE_ID, answer, binary_answer, expose_last_id, poll_refusal, websocket};
+use super::{
+    LAST_MESSAGE_ID, answer, binary_answer, channels, expose_last_id, poll_refusal, query,
+    websocket,
+};
 use crate::body::Body;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
@@ -24,15 +26,8 @@ const LONG_AGO: &str = "Thu, 01 Jan 1973 11:11:01 GMT";
 
 /// Serves the `sub` paths.
 pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("", |target| target.as_str());
-    let query = Query::of_target(target);
-    let channels = query
-        .first("CHANNEL_ID")
-        .map(|value| ChannelList::parse(&value, &core.app.signature, Role::Subscriber))
-        .unwrap_or_default();
+    let query = query(&request);
+    let channels = channels(query, &core.app.signature, Role::Subscriber);
     let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
     let format = match query.first("binaryMode").as_deref() {
         Some("true") => Format::Binary,
