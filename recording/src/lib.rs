@@ -1,0 +1,4 @@
+//! Recorded push traffic, in the format of `fixtures/FORMAT.md`.
+
+pub mod format;
+pub mod payload;
