@@ -32,7 +32,7 @@ fn bare(value: Value) -> Value {
             .collect(),
         Value::Array(values) => values.into_iter().map(bare).collect(),
         Value::Number(number) => json!(number.as_f64()),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::String(_)) => other,
     }
 }
 
