@@ -26,6 +26,18 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether the head alone was reason enough to refuse the request.
+    pub(crate) fn is_about_the_head(&self) -> bool {
+        match self {
+            Self::Host | Self::HostMismatch | Self::Method(_) | Self::TargetTooLong => true,
+            Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::ResponseTimeout(_)
+            | Self::Upstream(_)
+            | Self::PublishForbidden => false,
+        }
+    }
+
     /// The status and the sentence for the visitor.
     pub(crate) fn answer(&self) -> (StatusCode, &'static str) {
         match self {

@@ -186,6 +186,15 @@ impl Hub {
         self.sequence().channels.contains_key(&receiver)
     }
 
+    /// How many private channels somebody listens to.
+    pub(crate) fn private_channels(&self) -> usize {
+        self.sequence()
+            .channels
+            .keys()
+            .filter(|receiver| matches!(receiver, Receiver::Private(_)))
+            .count()
+    }
+
     /// Delivers for `core` until the process ends. Runs on that core's runtime.
     pub(crate) async fn deliver(&self, core: usize) {
         if let Some(inbox) = self.inboxes.get(core) {

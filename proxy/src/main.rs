@@ -39,6 +39,7 @@ use guest::Guests;
 use guest::ids::Ids;
 use history::memory::Memory;
 use hub::{Hub, Limits, unix_time};
+use push::statistics::Statistics;
 use server::App;
 use state::State;
 
@@ -158,6 +159,7 @@ fn run(config: Config) -> Result<(), Failure> {
         hub: Arc::new(hub),
         signature,
         guests,
+        statistics: Statistics::default(),
         connections: AtomicUsize::new(0),
         config,
     };

@@ -2,6 +2,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod publish;
+pub(crate) mod statistics;
 pub(crate) mod subscribe;
 pub(crate) mod websocket;
 

@@ -4,6 +4,9 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::{Paths, Role};
 
+/// Served on publish listeners alone.
+const CONTROL: &str = "/systemctl/";
+
 /// Which part of pullgate answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -11,8 +14,10 @@ pub(crate) enum Route {
     Subscribe,
     /// Clients publish.
     Rest,
-    /// Statistics: not served yet.
+    /// Statistics of the server.
     Stat,
+    /// Orders to the server, all of which the reference refuses outside its vendor's cloud.
+    Control,
     Site,
     Admin,
     NotFound,
@@ -31,6 +36,7 @@ impl Route {
         let push = push_route(paths, path).or_else(|| push_route(paths, &tidied(path)?));
         match (push, role) {
             (Some(route), _) => route,
+            (None, Role::Publish) if path.starts_with(CONTROL) => Self::Control,
             (None, Role::Publish) => Self::NotFound,
             (None, _) => Self::Site,
         }
@@ -131,5 +137,7 @@ mod tests {
         }
         assert_eq!(route(Role::Publish, "/bitrix/subws/../x"), Route::Subscribe);
         assert_eq!(route(Role::Admin, "/bitrix/pub/"), Route::Admin);
+        assert_eq!(route(Role::Publish, "/systemctl/"), Route::Control);
+        assert_eq!(route(Role::Site, "/systemctl/"), Route::Site);
     }
 }

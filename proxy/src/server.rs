@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{Config, Role};
 use crate::guest::Guests;
 use crate::hub::Hub;
-use crate::push;
+use crate::push::{self, statistics::Statistics};
 use crate::route::Route;
 use crate::upstream::pool::Pool;
 use listen::{Bound, ListenError};
@@ -39,6 +39,7 @@ pub(crate) struct App {
     pub(crate) hub: Arc<Hub>,
     pub(crate) signature: SignatureKey,
     pub(crate) guests: Option<Guests>,
+    pub(crate) statistics: Statistics,
     pub(crate) connections: AtomicUsize,
 }
 

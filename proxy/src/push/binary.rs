@@ -7,6 +7,7 @@ use pullgate_compat::wire::{
     ChannelStats, Checked, Limits, Publication, Rights, accept, encode_channel_stats,
 };
 
+use super::statistics::{self, Command};
 use crate::hub::Overloaded;
 use crate::server::App;
 
@@ -43,14 +44,17 @@ pub(crate) fn carry_out(app: &App, data: &[u8], rights: Rights) -> Result<Outcom
     };
     match accept(data, rights, &limits, &app.signature)? {
         Checked::Publish(publications) => {
+            app.statistics.request(Command::IncomingMessages);
             for publication in publications {
                 publish(app, publication)?;
             }
             Ok(Outcome::Published)
         }
-        Checked::ChannelStats(channels) => Ok(Outcome::Answer(channel_stats(app, &channels))),
-        // Statistics are not kept yet.
-        Checked::ServerStats => Err(Status::CommandNotAllowed.into()),
+        Checked::ChannelStats(channels) => {
+            app.statistics.request(Command::ChannelStats);
+            Ok(Outcome::Answer(channel_stats(app, &channels)))
+        }
+        Checked::ServerStats => Ok(Outcome::Answer(statistics::binary(app))),
     }
 }
 
@@ -77,8 +81,9 @@ fn publish(app: &App, publication: Publication) -> Result<(), Overloaded> {
         body,
         expiry,
         sender,
-        ..
+        label,
     } = publication;
+    app.statistics.message(&label);
     app.hub
         .publish(&receivers, body, expiry.seconds(), sender)
         .map(|_| ())

@@ -5,11 +5,12 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use pullgate_compat::channel::{ChannelList, Receiver, Role};
-use pullgate_compat::message::{Body as MessageBody, Expiry, Sender};
+use pullgate_compat::message::{Body as MessageBody, Expiry, MessageType, Sender};
 use pullgate_compat::status::Status;
 use pullgate_compat::wire::Rights;
 
 use super::binary::{self, Outcome, Refused};
+use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, Streamed};
 use crate::hub::Overloaded;
@@ -37,6 +38,18 @@ pub(crate) async fn serve_clients(app: &App, request: Request<Incoming>) -> Resp
     protobuf(app, request, Rights::Untrusted { sender }).await
 }
 
+/// Answers an order to the server as the reference does: none is rightly signed.
+pub(crate) async fn refuse_order(app: &App, request: Request<Incoming>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return answer(StatusCode::NOT_FOUND, "");
+    }
+    match collect(app, request.into_body()).await {
+        Ok(body) if body.is_empty() => refusal(Status::EmptyRequest),
+        Ok(_) => refusal(Status::WrongRequestSignature),
+        Err(Uncollected) => too_large(),
+    }
+}
+
 async fn protobuf(app: &App, request: Request<Incoming>, rights: Rights) -> Response<Body> {
     let Ok(body) = collect(app, request.into_body()).await else {
         return too_large();
@@ -59,6 +72,7 @@ async fn text(app: &App, channels: &ChannelList, request: Request<Incoming>) -> 
         return answer(StatusCode::OK, "");
     }
     let expiry = Expiry::from_header(expiry_header(&head.headers).as_deref()).seconds();
+    app.statistics.message(&MessageType::default());
     match app.hub.publish(
         &receivers,
         MessageBody::from_lossy(body),
@@ -92,6 +106,7 @@ fn online(app: &App, channels: &ChannelList, binary: bool) -> Response<Body> {
     if channels.channels().len() > app.config.push.limits.max_channels_per_request {
         return refusal(Status::TooManyChannels);
     }
+    app.statistics.request(Command::ChannelStats);
     if binary {
         let private: Vec<Receiver> = channels
             .channels()

@@ -12,9 +12,10 @@ use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::status::Status;
 use tokio::time::timeout;
 
+use super::statistics::Transport;
 use super::{
     LAST_MESSAGE_ID, answer, binary_answer, channels, expose_last_id, poll_refusal, query,
-    websocket,
+    websocket::{self, handshake},
 };
 use crate::body::Body;
 use crate::hub::outgoing::{Format, caught_up};
@@ -33,7 +34,7 @@ pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Respo
         Some("true") => Format::Binary,
         Some(_) | None => Format::Text,
     };
-    if websocket::is_handshake(request.headers()) {
+    if handshake::is_handshake(request.headers()) {
         return websocket::accept(core, request, channels, mid, format);
     }
     match *request.method() {
@@ -51,6 +52,7 @@ async fn poll(
     mid: Option<MessageId>,
     format: Format,
 ) -> Response<Body> {
+    let _connected = core.app.statistics.connected(Transport::Poll);
     let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
     if !missed.is_empty() {
         return messages(&missed, format);

@@ -1,15 +1,13 @@
 //! Websocket subscribers (RFC 6455). In binary mode they may also publish.
 
+pub(crate) mod handshake;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::header::{
-    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -17,15 +15,15 @@ use pullgate_compat::channel::ChannelList;
 use pullgate_compat::message::MessageId;
 use pullgate_compat::status::Status;
 use pullgate_compat::wire::Rights;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
-use super::answer;
 use super::binary::{self, Outcome, Refused};
+use super::statistics::Transport;
 use crate::body::Body;
 use crate::hub::outgoing::{Format, Outgoing, caught_up};
 use crate::hub::subscriber::Closed;
@@ -49,16 +47,6 @@ enum End {
     Close(u16, String),
 }
 
-/// Whether the head asks for an upgrade; what of is checked by [`accept`].
-pub(crate) fn is_handshake(headers: &HeaderMap) -> bool {
-    let upgrades = |value: &HeaderValue| {
-        value
-            .to_str()
-            .is_ok_and(|value| value.to_ascii_lowercase().contains("upgrade"))
-    };
-    headers.contains_key(UPGRADE) && headers.get_all(CONNECTION).iter().any(upgrades)
-}
-
 /// Answers the handshake and serves the connection in a task of its own.
 pub(crate) fn accept(
     core: &Arc<Core>,
@@ -67,9 +55,9 @@ pub(crate) fn accept(
     mid: Option<MessageId>,
     format: Format,
 ) -> Response<Body> {
-    let (accept, protocol) = match check(&request) {
-        Ok(checked) => checked,
-        Err((status, why)) => return answer(status, why),
+    let accepted = match handshake::check(&request) {
+        Ok(accepted) => accepted,
+        Err(refused) => return refused.into(),
     };
     let core = Arc::clone(core);
     let upgrade = hyper::upgrade::on(&mut request);
@@ -79,56 +67,7 @@ pub(crate) fn accept(
         serve(core, upgrade, channels, mid, format).await;
         drop(counted);
     });
-
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(protocol) = protocol {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
-    }
-    response
-}
-
-type Handshake = (StatusCode, &'static str);
-
-/// The accept key, and the first of the offered subprotocols.
-fn check(request: &Request<Incoming>) -> Result<(HeaderValue, Option<HeaderValue>), Handshake> {
-    let bad = |why| (StatusCode::BAD_REQUEST, why);
-    let headers = request.headers();
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
-    if request.method() != Method::GET {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "Invalid HTTP method"));
-    }
-    if !text(UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
-        return Err(bad("Invalid Upgrade header"));
-    }
-    let key = text(SEC_WEBSOCKET_KEY)
-        .filter(|key| key.len() == 24 && data_encoding::BASE64.decode(key.as_bytes()).is_ok())
-        .ok_or(bad("Missing or invalid Sec-WebSocket-Key header"))?;
-    if !matches!(text(SEC_WEBSOCKET_VERSION), Some("13" | "8")) {
-        return Err(bad("Missing or invalid Sec-WebSocket-Version header"));
-    }
-    let protocol = match text(SEC_WEBSOCKET_PROTOCOL) {
-        Some(offered) => {
-            let first = offered.split(',').next().unwrap_or_default().trim();
-            Some(
-                HeaderValue::from_str(first)
-                    .map_err(|_| bad("Invalid Sec-WebSocket-Protocol header"))?,
-            )
-        }
-        None => None,
-    };
-    let accept = derive_accept_key(key.as_bytes())
-        .try_into()
-        .map_err(|_| bad("Bad Request"))?;
-    Ok((accept, protocol))
+    accepted.into()
 }
 
 async fn serve(
@@ -148,23 +87,53 @@ async fn serve(
         .max_frame_size(Some(limits.max_payload));
     let mut socket =
         WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let rights = Rights::Untrusted {
+        sender: channels.sender(),
+    };
     let end = if channels.is_empty() {
         refused(Status::WrongChannelId)
     } else {
-        converse(&core, &mut socket, &channels, mid, format).await
+        converse(&core, &mut socket, &channels, mid, rights, format).await
     };
     if let End::Close(code, reason) = end {
         let frame = CloseFrame {
             code: CloseCode::from(code),
             reason: reason.into(),
         };
-        let _ = timeout(CLOSE_TIMEOUT, async {
-            // The peer answers with its own close frame, behind which the stream ends.
-            if socket.close(Some(frame)).await.is_ok() {
-                while let Some(Ok(_)) = socket.next().await {}
+        // Beyond this time the peer does not keep to the protocol: it is cut off.
+        let _ = timeout(CLOSE_TIMEOUT, close(&core, socket, frame, rights, format)).await;
+    }
+}
+
+/// Says goodbye and waits for the peer's own close frame, behind which the stream ends.
+///
+/// Requests that the peer sent before it read our close are carried out as any other.
+async fn close(
+    core: &Core,
+    mut socket: Socket,
+    goodbye: CloseFrame,
+    rights: Rights,
+    format: Format,
+) {
+    if socket.close(Some(goodbye)).await.is_err() {
+        return;
+    }
+    loop {
+        match socket.next().await {
+            Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) if format == Format::Binary => {
+                // There is nobody left to tell.
+                let _ = binary::carry_out(&core.app, &request.into_data(), rights);
             }
-        })
-        .await;
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => break,
+        }
+    }
+    // A peer that broke the protocol, or had more to say, must still get to read why it is closed:
+    // bytes of its that nobody has read would make the kernel reset the connection.
+    let stream = socket.get_mut();
+    let mut rest = [0; 4096];
+    if stream.shutdown().await.is_ok() {
+        while matches!(stream.read(&mut rest).await, Ok(1..)) {}
     }
 }
 
@@ -174,8 +143,10 @@ async fn converse(
     socket: &mut Socket,
     channels: &ChannelList,
     mid: Option<MessageId>,
+    rights: Rights,
     format: Format,
 ) -> End {
+    let _connected = core.app.statistics.connected(Transport::Websocket);
     let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
     let send_timeout = core.app.config.server.send_timeout;
     if !missed.is_empty()
@@ -192,9 +163,6 @@ async fn converse(
     let every = core.app.config.push.ping_interval;
     let mut pings = interval_at(Instant::now() + every, every);
     let mut answered = true;
-    let rights = Rights::Untrusted {
-        sender: channels.sender(),
-    };
     let mut queued: Vec<Arc<Outgoing>> = Vec::new();
     loop {
         tokio::select! {

@@ -14,7 +14,7 @@ use crate::admin;
 use crate::body::Body;
 use crate::config::Role;
 use crate::error::Error;
-use crate::push;
+use crate::push::{self, websocket::handshake};
 use crate::route::Route;
 use crate::upstream::{self, headers, headers::Visitor, tunnel};
 
@@ -69,22 +69,26 @@ async fn dispatch(
 ) -> Result<Response<Body>, Error> {
     check(&request)?;
     let push = &core.app.config.push;
+    let trusted = role == Role::Publish
+        || push
+            .publish_allow
+            .iter()
+            .any(|network| network.contains(&visitor.address));
     match route {
-        Route::Publish
-            if role == Role::Site
-                && !push
-                    .publish_allow
-                    .iter()
-                    .any(|network| network.contains(&visitor.address)) =>
+        Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
+        Route::Publish | Route::Stat | Route::Rest | Route::Control | Route::NotFound
+            if handshake::is_handshake(request.headers()) =>
         {
-            Err(Error::PublishForbidden)
+            Ok(handshake::Refused::Path.into())
         }
         Route::Publish => Ok(push::publish::serve(&core.app, request).await),
         Route::Rest => Ok(push::publish::serve_clients(&core.app, request).await),
         Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
+        Route::Stat => Ok(push::statistics::serve(&core.app, &request)),
+        Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),
         Route::Site => site(core, peer, visitor, request).await,
         Route::Admin => Ok(admin::serve(&core.app, request.uri().path())),
-        Route::Stat | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
+        Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
     }
 }
 
@@ -186,8 +190,11 @@ fn page(error: &Error) -> Response<Body> {
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if error.is_about_the_head() {
+        // What comes behind such a head may not be what it seems.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
