@@ -54,7 +54,7 @@ fn post(address: &str, target: &str, body: &[u8]) -> crate::harness::Response {
     crate::harness::read_response(stream)
 }
 
-fn messages(batch: &[u8]) -> Vec<Message> {
+pub(crate) fn messages(batch: &[u8]) -> Vec<Message> {
     let responses = decode_response(batch).unwrap();
     responses
         .into_iter()

@@ -8,6 +8,7 @@
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
+//! | [`improvements`] | what is better than the reference on purpose |
 //! | [`command_line`] | check, sign, php-hook |
 
 #![allow(missing_docs, reason = "tests")]
@@ -23,5 +24,6 @@ mod command_line;
 mod guests;
 mod harness;
 mod hook;
+mod improvements;
 mod proxy;
 mod push;

@@ -28,7 +28,7 @@ pub(crate) fn signed(server: &Server, channel: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn publish(server: &Server, channels: &str, body: &str, expiry: u32) {
+pub(crate) fn publish(server: &Server, channels: &str, body: &str, expiry: u32) {
     let target = format!("/bitrix/pub/?CHANNEL_ID={channels}");
     let answer = send(
         &server.publish,
@@ -56,7 +56,7 @@ pub(crate) fn wait_until_online(server: &Server) {
 }
 
 /// The published bodies in text frames.
-fn bodies(frames: &str) -> Vec<&str> {
+pub(crate) fn bodies(frames: &str) -> Vec<&str> {
     frames
         .split("#!NGINXNME!#")
         .filter_map(|frame| {
@@ -67,7 +67,7 @@ fn bodies(frames: &str) -> Vec<&str> {
         .collect()
 }
 
-fn mid(frames: &str) -> &str {
+pub(crate) fn mid(frames: &str) -> &str {
     &frames.rsplit_once("\"mid\":\"").unwrap().1[..26]
 }
 
