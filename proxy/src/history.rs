@@ -1,12 +1,71 @@
 //! What was published and may still be asked for: the messages a subscriber catches up with.
 //!
-//! The hub calls this with its sequence locked, so appending a message, giving it its id and
+//! What this process accepted lately is in its [`memory`], which is all of the engine `memory`. An
+//! [`Archive`] keeps what must outlive the process: it is read for what memory does not have.
+//!
+//! The hub calls memory with its sequence locked, so appending a message, giving it its id and
 //! registering a subscriber happen in one order that everybody sees.
 
 pub(crate) mod memory;
+
+use std::sync::Arc;
+
+use pullgate_compat::channel::Receiver;
+use pullgate_compat::message::{Body, Message, MessageId, Sender};
 
 /// Newest messages of one channel that a catch-up may bring.
 pub(crate) const CATCH_UP_PER_CHANNEL: usize = 100;
 
 /// Newest messages of all the channels of one connection that a catch-up may bring.
 pub(crate) const CATCH_UP_PER_CONNECTION: usize = 200;
+
+/// A message that has no id yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) receivers: Vec<Receiver>,
+    pub(crate) body: Body,
+    /// Seconds for which it is kept; 0: it is not.
+    pub(crate) expiry: u32,
+    pub(crate) sender: Sender,
+}
+
+/// What was listed by channel, as one catch-up: the newest, oldest first, each once.
+pub(crate) fn newest(listed: impl IntoIterator<Item = Vec<MessageId>>) -> Vec<MessageId> {
+    let mut ids: Vec<MessageId> = listed.into_iter().flatten().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.split_off(ids.len().saturating_sub(CATCH_UP_PER_CONNECTION))
+}
+
+/// What keeps messages beyond the memory of this process.
+#[derive(Debug)]
+pub(crate) enum Archive {
+    /// Nothing: a restart forgets them.
+    None,
+}
+
+/// The archive cannot be read or written now.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("history is not available: {0}")]
+pub(crate) struct Unavailable(pub(crate) String);
+
+impl Archive {
+    /// The newest ids of each of `receivers` after `after`, up to and with `until`, newest first.
+    pub(crate) async fn listed(
+        &self,
+        receivers: &[Receiver],
+        _after: MessageId,
+        _until: MessageId,
+    ) -> Result<Vec<Vec<MessageId>>, Unavailable> {
+        match self {
+            Self::None => Ok(vec![Vec::new(); receivers.len()]),
+        }
+    }
+
+    /// Those of the messages that are still there.
+    pub(crate) async fn fetch(&self, _ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
+        match self {
+            Self::None => Ok(Vec::new()),
+        }
+    }
+}

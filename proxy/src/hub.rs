@@ -17,9 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pullgate_compat::channel::{ChannelList, Receiver};
-use pullgate_compat::message::{Body, Message, MessageId, Sender};
+use pullgate_compat::message::{Message, MessageId};
 
 use crate::history::memory::Memory;
+use crate::history::{Archive, CATCH_UP_PER_CHANNEL, Draft, Unavailable, newest};
 use inbox::Inbox;
 use outgoing::Outgoing;
 use subscriber::{Closed, Group, Subscriber, Subscription};
@@ -33,6 +34,7 @@ pub(crate) struct Hub {
     sequence: Mutex<Sequence>,
     inboxes: Box<[Inbox]>,
     limits: Limits,
+    archive: Archive,
 }
 
 /// What the hub must know of `[push.limits]`.
@@ -62,6 +64,16 @@ struct Ids {
     counter: u64,
 }
 
+/// What memory has for a subscriber, read in the step in which it registers.
+#[derive(Debug)]
+struct Recent {
+    /// By channel, newest first, from after `complete_after` on.
+    listed: Vec<Vec<MessageId>>,
+    /// The newest of them, oldest first.
+    messages: Vec<Arc<Message>>,
+    complete_after: MessageId,
+}
+
 /// Every core has more waiting than it can deliver soon: the publisher must try again.
 #[derive(Debug, thiserror::Error)]
 #[error("delivery is {0} messages behind")]
@@ -69,79 +81,110 @@ pub(crate) struct Overloaded(usize);
 
 impl Hub {
     /// `start`: unix seconds, greater than at every earlier start of this server.
-    pub(crate) fn new(cores: usize, start: u32, history: Memory, limits: Limits) -> Self {
+    pub(crate) fn new(
+        cores: usize,
+        start: u32,
+        max_memory: usize,
+        archive: Archive,
+        limits: Limits,
+    ) -> Self {
+        let ids = Ids { start, counter: 0 };
         Self {
             sequence: Mutex::new(Sequence {
-                ids: Ids { start, counter: 0 },
-                history,
+                history: Memory::new(max_memory, ids.last()),
+                ids,
                 channels: HashMap::new(),
                 subscribers: 0,
             }),
             inboxes: (0..cores).map(|_| Inbox::default()).collect(),
             limits,
+            archive,
         }
     }
 
-    /// Accepts one message for all its `receivers`: when this returns it has its id, is in history
-    /// (if `expiry`, in seconds, is not 0) and is on its way to every subscriber.
-    pub(crate) fn publish(
-        &self,
-        receivers: &[Receiver],
-        body: Body,
-        expiry: u32,
-        sender: Sender,
-    ) -> Result<MessageId, Overloaded> {
+    /// Accepts messages, in this order: when this returns each has its id, is in history (if its
+    /// expiry is not 0) and is on its way to every subscriber.
+    pub(crate) async fn publish(&self, drafts: Vec<Draft>) -> Result<(), Overloaded> {
         let now = unix_time().as_secs();
         let mut sequence = self.sequence();
         if let Some(behind) = self.inboxes.iter().find_map(Inbox::overloaded) {
             return Err(Overloaded(behind));
         }
-        let id = sequence.ids.next();
-        let message = Arc::new(Message {
-            id,
-            body,
-            expiry: expiry.min(self.limits.message_ttl),
-            created: u32::try_from(now).unwrap_or(u32::MAX),
-            sender,
-        });
-        sequence.history.append(&message, receivers, now);
+        for draft in drafts {
+            let message = Arc::new(Message {
+                id: sequence.ids.next(),
+                body: draft.body,
+                expiry: draft.expiry.min(self.limits.message_ttl),
+                created: u32::try_from(now).unwrap_or(u32::MAX),
+                sender: draft.sender,
+            });
+            let evictable = message.id;
+            sequence
+                .history
+                .append(&message, &draft.receivers, now, evictable);
+            self.dispatch(&sequence, message, &draft.receivers);
+        }
+        Ok(())
+    }
 
-        let mut listening: Vec<(usize, Arc<Group>)> = Vec::new();
-        for receiver in receivers {
-            if let Some(groups) = sequence.channels.get(receiver) {
-                listening.extend(groups.iter().cloned());
+    /// Puts a message into the inbox of each core on which somebody listens.
+    fn dispatch(&self, sequence: &Sequence, message: Arc<Message>, receivers: &[Receiver]) {
+        let listening: Vec<&(usize, Arc<Group>)> = receivers
+            .iter()
+            .filter_map(|receiver| sequence.channels.get(receiver))
+            .flatten()
+            .collect();
+        if listening.is_empty() {
+            return;
+        }
+        let outgoing = Arc::new(Outgoing::new(message));
+        for (core, inbox) in self.inboxes.iter().enumerate() {
+            let groups: Vec<_> = listening
+                .iter()
+                .filter(|(at, _)| *at == core)
+                .map(|(_, group)| Arc::clone(group))
+                .collect();
+            if !groups.is_empty() {
+                inbox.post(Arc::clone(&outgoing), groups);
             }
         }
-        if !listening.is_empty() {
-            let outgoing = Arc::new(Outgoing::new(message));
-            for (core, inbox) in self.inboxes.iter().enumerate() {
-                let groups: Vec<_> = listening
-                    .iter()
-                    .filter(|(at, _)| *at == core)
-                    .map(|(_, group)| Arc::clone(group))
-                    .collect();
-                if !groups.is_empty() {
-                    inbox.post(Arc::clone(&outgoing), groups);
-                }
-            }
-        }
-        Ok(id)
     }
 
     /// Registers a subscriber of `channels` whose tasks run on `core`. With a `mid`, also what was
     /// stored after it, oldest first; everything later comes through the subscription.
-    pub(crate) fn subscribe(
+    ///
+    /// # Errors
+    /// When what was stored cannot be read.
+    pub(crate) async fn subscribe(
         self: &Arc<Self>,
         core: usize,
         channels: &ChannelList,
         mid: Option<MessageId>,
-    ) -> (Subscription, Vec<Arc<Message>>) {
+    ) -> Result<(Subscription, Vec<Arc<Message>>), Unavailable> {
         let mut receivers: Vec<Receiver> = Vec::new();
         for receiver in channels.receivers() {
             if !receivers.contains(&receiver) {
                 receivers.push(receiver);
             }
         }
+        let (subscriber, recent) = self.register(core, channels, &receivers, mid);
+        // From here on the drop of the subscription unregisters, however this ends.
+        let subscription = Subscription::new(Arc::clone(self), core, receivers.into(), subscriber);
+        let missed = match (mid, recent) {
+            (Some(mid), Some(recent)) => self.missed(subscription.receivers(), mid, recent).await?,
+            (Some(_) | None, _) => Vec::new(),
+        };
+        Ok((subscription, missed))
+    }
+
+    /// The one step in which a subscriber is registered and memory is read.
+    fn register(
+        &self,
+        core: usize,
+        channels: &ChannelList,
+        receivers: &[Receiver],
+        mid: Option<MessageId>,
+    ) -> (Arc<Subscriber>, Option<Recent>) {
         let mut sequence = self.sequence();
         for channel in channels.channels() {
             if channel.public.is_some() {
@@ -154,31 +197,60 @@ impl Hub {
             sequence.ids.last(),
             self.limits.subscriber_queue,
         ));
-        for receiver in &receivers {
+        for receiver in receivers {
             let groups = sequence.channels.entry(*receiver).or_default();
             match groups.iter().find(|(at, _)| *at == core) {
                 Some((_, group)) => group.add(&subscriber),
                 None => groups.push((core, Arc::new(Group::of(&subscriber)))),
             }
         }
-        let missed = match mid {
-            Some(mid) => sequence
-                .history
-                .since(&receivers, mid, unix_time().as_secs()),
-            None => Vec::new(),
-        };
-        drop(sequence);
-        (
-            Subscription::new(Arc::clone(self), core, receivers.into(), subscriber),
-            missed,
-        )
+        let recent = mid.map(|mid| Recent::of(&sequence.history, receivers, mid));
+        (subscriber, recent)
     }
 
-    /// The newest stored id of `receivers`; see [`Memory::last`].
-    pub(crate) fn last_id(&self, receivers: &[Receiver]) -> Option<MessageId> {
-        self.sequence()
-            .history
-            .last(receivers, unix_time().as_secs())
+    /// What was stored for `receivers` after `mid`: what memory has, and before that the archive.
+    async fn missed(
+        &self,
+        receivers: &[Receiver],
+        mid: MessageId,
+        mut recent: Recent,
+    ) -> Result<Vec<Arc<Message>>, Unavailable> {
+        if mid >= recent.complete_after {
+            return Ok(recent.messages);
+        }
+        let older = self
+            .archive
+            .listed(receivers, mid, recent.complete_after)
+            .await?;
+        for (listed, older) in recent.listed.iter_mut().zip(older) {
+            listed.extend(older);
+            listed.truncate(CATCH_UP_PER_CHANNEL);
+        }
+        // Memory's are newer than all of these: they are among the newest anyway.
+        let mut wanted = newest(recent.listed);
+        wanted.retain(|id| *id <= recent.complete_after);
+        let mut messages = self.archive.fetch(&wanted).await?;
+        messages.append(&mut recent.messages);
+        Ok(messages)
+    }
+
+    /// The newest stored id of `receivers`, if its message is still there.
+    pub(crate) async fn last_id(
+        &self,
+        receivers: &[Receiver],
+    ) -> Result<Option<MessageId>, Unavailable> {
+        let recent = Recent::of(&self.sequence().history, receivers, MessageId::MIN);
+        if let Some(newest) = recent.listed.iter().filter_map(|ids| ids.first()).max() {
+            let last = recent.messages.last().map(|message| message.id);
+            return Ok(last.filter(|last| last == newest));
+        }
+        let older = self
+            .archive
+            .listed(receivers, MessageId::MIN, recent.complete_after)
+            .await?;
+        let newest: Vec<MessageId> = newest(older).into_iter().next_back().into_iter().collect();
+        let found = self.archive.fetch(&newest).await?;
+        Ok(found.first().map(|message| message.id))
     }
 
     /// Whether anybody listens.
@@ -257,6 +329,19 @@ impl Hub {
     /// A panic elsewhere must not stop delivery: what the lock guards is whole between its steps.
     fn sequence(&self) -> MutexGuard<'_, Sequence> {
         self.sequence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    fn of(history: &Memory, receivers: &[Receiver], mid: MessageId) -> Self {
+        let complete_after = history.complete_after();
+        let listed = history.listed(receivers, mid.max(complete_after));
+        let messages = history.fetch(&newest(listed.clone()), unix_time().as_secs());
+        Self {
+            listed,
+            messages,
+            complete_after,
+        }
     }
 }
 

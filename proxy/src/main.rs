@@ -37,7 +37,7 @@ use cli::{Cli, Command};
 use config::{Address, Config, LogFormat, file};
 use guest::Guests;
 use guest::ids::Ids;
-use history::memory::Memory;
+use history::Archive;
 use hub::{Hub, Limits, unix_time};
 use push::statistics::Statistics;
 use server::App;
@@ -151,7 +151,8 @@ fn run(config: Config) -> Result<(), Failure> {
     let hub = Hub::new(
         cores,
         start.try_into()?,
-        Memory::new(config.history.max_memory),
+        config.history.max_memory,
+        Archive::None,
         limits,
     );
     let signature = SignatureKey::new(config.push.signature_algo, &key);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 
-use super::{CATCH_UP_PER_CHANNEL, CATCH_UP_PER_CONNECTION};
+use super::CATCH_UP_PER_CHANNEL;
 
 /// What a stored message costs besides its body: map entries, list entries, the message itself.
 const OVERHEAD: usize = 256;
@@ -24,6 +24,7 @@ pub(crate) struct Memory {
     channels: HashMap<Receiver, Listed>,
     /// Unix seconds at which a message goes, soonest first.
     expiries: BinaryHeap<Reverse<(u64, MessageId)>>,
+    complete_after: MessageId,
 }
 
 #[derive(Debug)]
@@ -44,18 +45,27 @@ struct Listed {
 }
 
 impl Memory {
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    /// `begins_after`: the newest id that an earlier process may have given.
+    pub(crate) fn new(max_bytes: usize, begins_after: MessageId) -> Self {
         Self {
             max_bytes,
             bytes: 0,
             messages: BTreeMap::new(),
             channels: HashMap::new(),
             expiries: BinaryHeap::new(),
+            complete_after: begins_after,
         }
     }
 
     /// Stores `message` for its `receivers`. Ids must come in growing order; an expiry of 0 is not stored.
-    pub(crate) fn append(&mut self, message: &Arc<Message>, receivers: &[Receiver], now: u64) {
+    /// What is not newer than `evictable` may have to go for it.
+    pub(crate) fn append(
+        &mut self,
+        message: &Arc<Message>,
+        receivers: &[Receiver],
+        now: u64,
+        evictable: MessageId,
+    ) {
         self.expire(now);
         if message.expiry == 0 {
             return;
@@ -91,46 +101,38 @@ impl Memory {
         );
         while self.bytes > self.max_bytes
             && let Some((&oldest, _)) = self.messages.first_key_value()
+            && oldest <= evictable
         {
+            self.complete_after = oldest;
             self.remove(oldest);
         }
     }
 
-    /// What `receivers` got after `after`: the newest of each channel, of these the newest in all,
-    /// oldest first, each once.
-    pub(crate) fn since(
-        &self,
-        receivers: &[Receiver],
-        after: MessageId,
-        now: u64,
-    ) -> Vec<Arc<Message>> {
-        let mut ids: Vec<MessageId> = Vec::new();
-        for receiver in receivers {
-            if let Some(listed) = self.channels.get(receiver) {
-                ids.extend(listed.ids.iter().rev().take_while(|&&id| id > after));
-            }
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        let skipped = ids.len().saturating_sub(CATCH_UP_PER_CONNECTION);
+    /// The ids of each of `receivers` after `after`, newest first.
+    pub(crate) fn listed(&self, receivers: &[Receiver], after: MessageId) -> Vec<Vec<MessageId>> {
+        let of = |receiver| {
+            let listed: &Listed = self.channels.get(receiver)?;
+            let newer = listed.ids.iter().rev().take_while(|&&id| id > after);
+            Some(newer.copied().collect())
+        };
+        receivers
+            .iter()
+            .map(|receiver| of(receiver).unwrap_or_default())
+            .collect()
+    }
+
+    /// Those of the messages that are still there.
+    pub(crate) fn fetch(&self, ids: &[MessageId], now: u64) -> Vec<Arc<Message>> {
         ids.iter()
-            .skip(skipped)
             .filter_map(|id| self.messages.get(id))
             .filter(|stored| stored.expires > now)
             .map(|stored| Arc::clone(&stored.message))
             .collect()
     }
 
-    /// The newest id of any of `receivers`, if its message is still there.
-    pub(crate) fn last(&self, receivers: &[Receiver], now: u64) -> Option<MessageId> {
-        let newest = receivers
-            .iter()
-            .filter_map(|receiver| self.channels.get(receiver)?.ids.back())
-            .max()?;
-        self.messages
-            .get(newest)
-            .filter(|stored| stored.expires > now)
-            .map(|_| *newest)
+    /// Everything stored after this id is here, if it has not expired; what came before may be gone.
+    pub(crate) fn complete_after(&self) -> MessageId {
+        self.complete_after
     }
 
     fn expire(&mut self, now: u64) {

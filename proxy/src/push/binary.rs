@@ -8,6 +8,7 @@ use pullgate_compat::wire::{
 };
 
 use super::statistics::{self, Command};
+use crate::history::Draft;
 use crate::hub::Overloaded;
 use crate::server::App;
 
@@ -36,7 +37,7 @@ impl From<Status> for Refused {
 }
 
 /// Reads, checks and carries out one request.
-pub(crate) fn carry_out(app: &App, data: &[u8], rights: Rights) -> Result<Outcome, Refused> {
+pub(crate) async fn carry_out(app: &App, data: &[u8], rights: Rights) -> Result<Outcome, Refused> {
     let limits = &app.config.push.limits;
     let limits = Limits {
         max_messages: limits.max_messages_per_request,
@@ -45,9 +46,15 @@ pub(crate) fn carry_out(app: &App, data: &[u8], rights: Rights) -> Result<Outcom
     match accept(data, rights, &limits, &app.signature)? {
         Checked::Publish(publications) => {
             app.statistics.request(Command::IncomingMessages);
-            for publication in publications {
-                publish(app, publication)?;
+            for publication in &publications {
+                app.statistics.message(&publication.label);
             }
+            let drafts = publications
+                .into_iter()
+                .filter(|publication| !publication.receivers.is_empty())
+                .map(draft)
+                .collect();
+            app.hub.publish(drafts).await?;
             Ok(Outcome::Published)
         }
         Checked::ChannelStats(channels) => {
@@ -72,19 +79,11 @@ pub(crate) fn channel_stats(app: &App, channels: &[Receiver]) -> Vec<u8> {
     batch
 }
 
-fn publish(app: &App, publication: Publication) -> Result<(), Overloaded> {
-    if publication.receivers.is_empty() {
-        return Ok(());
+fn draft(publication: Publication) -> Draft {
+    Draft {
+        receivers: publication.receivers,
+        body: publication.body,
+        expiry: publication.expiry.seconds(),
+        sender: publication.sender,
     }
-    let Publication {
-        receivers,
-        body,
-        expiry,
-        sender,
-        label,
-    } = publication;
-    app.statistics.message(&label);
-    app.hub
-        .publish(&receivers, body, expiry.seconds(), sender)
-        .map(|_| ())
 }

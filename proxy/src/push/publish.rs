@@ -13,6 +13,7 @@ use super::binary::{self, Outcome, Refused};
 use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, Streamed};
+use crate::history::Draft;
 use crate::hub::Overloaded;
 use crate::server::App;
 
@@ -54,7 +55,7 @@ async fn protobuf(app: &App, request: Request<Incoming>, rights: Rights) -> Resp
     let Ok(body) = collect(app, request.into_body()).await else {
         return too_large();
     };
-    match binary::carry_out(app, &body, rights) {
+    match binary::carry_out(app, &body, rights).await {
         Ok(Outcome::Published) => answer(StatusCode::OK, ""),
         Ok(Outcome::Answer(batch)) => binary_answer(batch),
         Err(Refused::Status(status)) => refusal(status),
@@ -73,13 +74,14 @@ async fn text(app: &App, channels: &ChannelList, request: Request<Incoming>) -> 
     }
     let expiry = Expiry::from_header(expiry_header(&head.headers).as_deref()).seconds();
     app.statistics.message(&MessageType::default());
-    match app.hub.publish(
-        &receivers,
-        MessageBody::from_lossy(body),
+    let draft = Draft {
+        receivers,
+        body: MessageBody::from_lossy(body),
         expiry,
-        Sender::Backend,
-    ) {
-        Ok(_) => answer(StatusCode::OK, ""),
+        sender: Sender::Backend,
+    };
+    match app.hub.publish(vec![draft]).await {
+        Ok(()) => answer(StatusCode::OK, ""),
         Err(behind) => overloaded(&behind),
     }
 }

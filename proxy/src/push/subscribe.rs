@@ -53,7 +53,10 @@ async fn poll(
     format: Format,
 ) -> Response<Body> {
     let _connected = core.app.statistics.connected(Transport::Poll);
-    let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
+    let subscribed = core.app.hub.subscribe(core.index, channels, mid).await;
+    let Ok((subscription, missed)) = subscribed else {
+        return poll_refusal(Status::NoLastMessages);
+    };
     if !missed.is_empty() {
         return messages(&missed, format);
     }
@@ -73,7 +76,7 @@ async fn poll(
         }
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
         Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => {
-            nothing_new(core, &subscription, mid)
+            nothing_new(core, &subscription, mid).await
         }
     }
 }
@@ -86,8 +89,21 @@ fn messages(messages: &[Arc<Message>], format: Format) -> Response<Body> {
     }
 }
 
-fn nothing_new(core: &Core, subscription: &Subscription, mid: Option<MessageId>) -> Response<Body> {
-    let last = mid.or_else(|| core.app.hub.last_id(subscription.receivers()));
+async fn nothing_new(
+    core: &Core,
+    subscription: &Subscription,
+    mid: Option<MessageId>,
+) -> Response<Body> {
+    let last = match mid {
+        Some(mid) => Some(mid),
+        // Without it the client goes on as a new one.
+        None => core
+            .app
+            .hub
+            .last_id(subscription.receivers())
+            .await
+            .unwrap_or_default(),
+    };
     let mut response = answer(StatusCode::NOT_MODIFIED, "");
     expose_last_id(&mut response);
     let last = last.map(|id| id.to_string()).unwrap_or_default();

@@ -122,7 +122,7 @@ async fn close(
         match socket.next().await {
             Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) if format == Format::Binary => {
                 // There is nobody left to tell.
-                let _ = binary::carry_out(&core.app, &request.into_data(), rights);
+                let _ = binary::carry_out(&core.app, &request.into_data(), rights).await;
             }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => break,
@@ -147,7 +147,10 @@ async fn converse(
     format: Format,
 ) -> End {
     let _connected = core.app.statistics.connected(Transport::Websocket);
-    let (subscription, missed) = core.app.hub.subscribe(core.index, channels, mid);
+    let subscribed = core.app.hub.subscribe(core.index, channels, mid).await;
+    let Ok((subscription, missed)) = subscribed else {
+        return refused(Status::NoLastMessages);
+    };
     let send_timeout = core.app.config.server.send_timeout;
     if !missed.is_empty()
         && let Err(end) = send(
@@ -181,7 +184,7 @@ async fn converse(
                 Some(Ok(Frame::Pong(_))) => answered = true,
                 Some(Ok(Frame::Binary(_) | Frame::Text(_))) if format == Format::Text => {}
                 Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) => {
-                    match answer_request(core, &request.into_data(), rights) {
+                    match answer_request(core, &request.into_data(), rights).await {
                         Ok(None) => {}
                         Ok(Some(answer)) => {
                             if let Err(end) = send(socket, answer, send_timeout).await {
@@ -216,8 +219,8 @@ async fn send(socket: &mut Socket, frame: Frame, within: Duration) -> Result<(),
 }
 
 /// Carries out what a client asks for in binary mode.
-fn answer_request(core: &Core, request: &[u8], rights: Rights) -> Result<Option<Frame>, End> {
-    match binary::carry_out(&core.app, request, rights) {
+async fn answer_request(core: &Core, request: &[u8], rights: Rights) -> Result<Option<Frame>, End> {
+    match binary::carry_out(&core.app, request, rights).await {
         Ok(Outcome::Published) => Ok(None),
         Ok(Outcome::Answer(batch)) => Ok(Some(Frame::Binary(batch.into()))),
         Err(Refused::Status(status)) => Err(refused(status)),

@@ -2,6 +2,7 @@ use pullgate_compat::channel::ChannelId;
 use pullgate_compat::message::{Body, Sender};
 
 use super::*;
+use crate::history::newest;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -19,9 +20,15 @@ fn message(number: u64, expiry: u32) -> Arc<Message> {
     })
 }
 
+fn append(memory: &mut Memory, message: &Arc<Message>, receivers: &[Receiver], now: u64) {
+    memory.append(message, receivers, now, message.id);
+}
+
+/// What a subscriber would catch up with.
 fn numbers(memory: &Memory, receivers: &[Receiver], after: u64, now: u64) -> Vec<u64> {
+    let listed = memory.listed(receivers, MessageId::new(1, after));
     memory
-        .since(receivers, MessageId::new(1, after), now)
+        .fetch(&newest(listed), now)
         .iter()
         .map(|message| message.id.counter())
         .collect()
@@ -29,9 +36,14 @@ fn numbers(memory: &Memory, receivers: &[Receiver], after: u64, now: u64) -> Vec
 
 #[test]
 fn the_newest_hundred_of_a_channel_and_two_hundred_in_all() {
-    let mut memory = Memory::new(1 << 30);
+    let mut memory = Memory::new(1 << 30, MessageId::MIN);
     for number in 1..=450 {
-        memory.append(&message(number, 60), &[channel((number % 3) as u8)], NOW);
+        append(
+            &mut memory,
+            &message(number, 60),
+            &[channel((number % 3) as u8)],
+            NOW,
+        );
     }
     assert_eq!(
         numbers(&memory, &[channel(0)], 0, NOW).len(),
@@ -44,26 +56,34 @@ fn the_newest_hundred_of_a_channel_and_two_hundred_in_all() {
 
 #[test]
 fn a_message_of_two_channels_comes_once() {
-    let mut memory = Memory::new(1 << 30);
-    memory.append(&message(1, 60), &[channel(1), channel(2), channel(1)], NOW);
+    let mut memory = Memory::new(1 << 30, MessageId::MIN);
+    append(
+        &mut memory,
+        &message(1, 60),
+        &[channel(1), channel(2), channel(1)],
+        NOW,
+    );
     assert_eq!(numbers(&memory, &[channel(1), channel(2)], 0, NOW), [1]);
 }
 
 #[test]
 fn expired_messages_go_and_leave_nothing() {
-    let mut memory = Memory::new(1 << 30);
-    memory.append(&message(1, 60), &[channel(1)], NOW);
-    memory.append(&message(2, 10), &[channel(1)], NOW);
-    memory.append(&message(3, 0), &[channel(1)], NOW);
-    assert_eq!(memory.last(&[channel(1)], NOW), Some(MessageId::new(1, 2)));
+    let mut memory = Memory::new(1 << 30, MessageId::MIN);
+    append(&mut memory, &message(1, 60), &[channel(1)], NOW);
+    append(&mut memory, &message(2, 10), &[channel(1)], NOW);
+    append(&mut memory, &message(3, 0), &[channel(1)], NOW);
+    assert_eq!(
+        newest(memory.listed(&[channel(1)], MessageId::MIN)).len(),
+        2
+    );
     assert_eq!(numbers(&memory, &[channel(1)], 0, NOW + 10), [1]);
     assert_eq!(
-        memory.last(&[channel(1)], NOW + 10),
-        None,
-        "the newest listed one has expired"
+        newest(memory.listed(&[channel(1)], MessageId::MIN)).len(),
+        2,
+        "an expired one is listed while an older one lives"
     );
-    memory.append(&message(4, 1), &[channel(2)], NOW + 60);
-    memory.append(&message(5, 0), &[channel(2)], NOW + 70);
+    append(&mut memory, &message(4, 1), &[channel(2)], NOW + 60);
+    append(&mut memory, &message(5, 0), &[channel(2)], NOW + 70);
     assert_eq!(
         (memory.bytes, memory.messages.len(), memory.channels.len()),
         (0, 0, 0)
@@ -72,9 +92,9 @@ fn expired_messages_go_and_leave_nothing() {
 
 #[test]
 fn the_oldest_go_when_memory_is_full() {
-    let mut memory = Memory::new(10 * (100 + OVERHEAD));
+    let mut memory = Memory::new(10 * (100 + OVERHEAD), MessageId::MIN);
     for number in 1..=30 {
-        memory.append(&message(number, 60), &[channel(1)], NOW);
+        append(&mut memory, &message(number, 60), &[channel(1)], NOW);
     }
     assert_eq!(
         numbers(&memory, &[channel(1)], 0, NOW),
