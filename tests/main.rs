@@ -8,6 +8,7 @@
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
+//! | [`history`] | what is published survives crashes |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`command_line`] | check, sign, php-hook |
 
@@ -23,6 +24,7 @@ mod binary;
 mod command_line;
 mod guests;
 mod harness;
+mod history;
 mod hook;
 mod improvements;
 mod proxy;

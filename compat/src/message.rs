@@ -45,6 +45,9 @@ impl MessageId {
     /// Less than every id given; a `mid` of zeros asks for all that is stored.
     pub const MIN: Self = Self([0; 13]);
 
+    /// Greater than every id given.
+    pub const MAX: Self = Self([0x99; 13]);
+
     /// The greatest counter that sixteen digits can show.
     pub const MAX_COUNTER: u64 = 9_999_999_999_999_999;
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use http::{Response, StatusCode};
 
 use crate::body::Body;
+use crate::history::Archive;
 use crate::push;
 use crate::server::App;
 
@@ -41,8 +42,31 @@ fn metrics(app: &App) -> String {
             ids.map_or(0, |ids| u64::from(ids.exhausted())),
         ),
     ];
+    let disk = match app.hub.archive() {
+        Archive::None => Vec::new(),
+        Archive::Disk(disk) => vec![
+            (
+                "pullgate_history_bytes",
+                "gauge",
+                "Bytes of messages kept on disk.",
+                disk.bytes(),
+            ),
+            (
+                "pullgate_history_evicted_total",
+                "counter",
+                "Times that the oldest messages went before they expired, for history.max_disk.",
+                disk.metrics().evicted_buckets.load(Ordering::Relaxed),
+            ),
+            (
+                "pullgate_history_failures_total",
+                "counter",
+                "Reads and writes of history that failed.",
+                disk.metrics().failures.load(Ordering::Relaxed),
+            ),
+        ],
+    };
     let mut text = String::new();
-    for (name, kind, help, value) in table {
+    for (name, kind, help, value) in table.into_iter().chain(disk) {
         // Writing to a string does not fail.
         let _ = writeln!(
             text,

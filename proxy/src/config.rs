@@ -11,6 +11,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pullgate_compat::signature::Algorithm;
 
+use crate::history::disk::Durability;
+
 pub(crate) mod file;
 
 /// Everything `pullgate.toml` says.
@@ -194,8 +196,23 @@ pub(crate) struct Limits {
 /// `[history]`: where messages are kept for catch-up.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
+    /// Default disk.
+    pub(crate) engine: Engine,
     /// Bodies kept in memory, bytes; the oldest go first. Default 256 MiB.
     pub(crate) max_memory: usize,
+    /// Bytes on disk, about; the oldest go first. Default 4 GiB.
+    pub(crate) max_disk: u64,
+    /// When a publish is answered. Default interval.
+    pub(crate) durability: Durability,
+}
+
+/// `history.engine`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// Gone with the process.
+    Memory,
+    /// In the state directory.
+    Disk,
 }
 
 /// `[log]`.

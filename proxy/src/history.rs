@@ -6,12 +6,15 @@
 //! The hub calls memory with its sequence locked, so appending a message, giving it its id and
 //! registering a subscriber happen in one order that everybody sees.
 
+pub(crate) mod disk;
 pub(crate) mod memory;
 
 use std::sync::Arc;
 
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Body, Message, MessageId, Sender};
+
+use disk::Disk;
 
 /// Newest messages of one channel that a catch-up may bring.
 pub(crate) const CATCH_UP_PER_CHANNEL: usize = 100;
@@ -42,6 +45,7 @@ pub(crate) fn newest(listed: impl IntoIterator<Item = Vec<MessageId>>) -> Vec<Me
 pub(crate) enum Archive {
     /// Nothing: a restart forgets them.
     None,
+    Disk(Disk),
 }
 
 /// The archive cannot be read or written now.
@@ -54,18 +58,28 @@ impl Archive {
     pub(crate) async fn listed(
         &self,
         receivers: &[Receiver],
-        _after: MessageId,
-        _until: MessageId,
+        after: MessageId,
+        until: MessageId,
     ) -> Result<Vec<Vec<MessageId>>, Unavailable> {
         match self {
             Self::None => Ok(vec![Vec::new(); receivers.len()]),
+            Self::Disk(disk) => Ok(disk.listed(receivers, after, until).await),
         }
     }
 
     /// Those of the messages that are still there.
-    pub(crate) async fn fetch(&self, _ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
+    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
         match self {
             Self::None => Ok(Vec::new()),
+            Self::Disk(disk) => Ok(disk.fetch(ids).await),
+        }
+    }
+
+    /// Finishes what is under way.
+    pub(crate) fn close(&self) {
+        match self {
+            Self::None => {}
+            Self::Disk(disk) => disk.close(),
         }
     }
 }

@@ -74,10 +74,19 @@ struct Recent {
     complete_after: MessageId,
 }
 
-/// Every core has more waiting than it can deliver soon: the publisher must try again.
+/// More waits than can be delivered or written soon: the publisher must try again.
 #[derive(Debug, thiserror::Error)]
-#[error("delivery is {0} messages behind")]
+#[error("{0} messages wait")]
 pub(crate) struct Overloaded(usize);
+
+/// Why a publish was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
 
 impl Hub {
     /// `start`: unix seconds, greater than at every earlier start of this server.
@@ -103,11 +112,24 @@ impl Hub {
     }
 
     /// Accepts messages, in this order: when this returns each has its id, is in history (if its
-    /// expiry is not 0) and is on its way to every subscriber.
-    pub(crate) async fn publish(&self, drafts: Vec<Draft>) -> Result<(), Overloaded> {
+    /// expiry is not 0), as durable as configured, and is on its way to every subscriber.
+    pub(crate) async fn publish(&self, drafts: Vec<Draft>) -> Result<(), Refused> {
+        let last = self.accept(drafts)?;
+        if let Archive::Disk(disk) = &self.archive
+            && let Some(last) = last
+        {
+            disk.durable(last).await?;
+        }
+        Ok(())
+    }
+
+    /// The one step in which messages get their ids and go their ways. The id of the last one that
+    /// is stored.
+    fn accept(&self, drafts: Vec<Draft>) -> Result<Option<MessageId>, Overloaded> {
         let now = unix_time().as_secs();
+        let mut last = None;
         let mut sequence = self.sequence();
-        if let Some(behind) = self.inboxes.iter().find_map(Inbox::overloaded) {
+        if let Some(behind) = self.overloaded() {
             return Err(Overloaded(behind));
         }
         for draft in drafts {
@@ -118,13 +140,29 @@ impl Hub {
                 created: u32::try_from(now).unwrap_or(u32::MAX),
                 sender: draft.sender,
             });
-            let evictable = message.id;
+            let mut evictable = message.id;
+            if let Archive::Disk(disk) = &self.archive {
+                disk.append(&message, &draft.receivers, now);
+                evictable = disk.readable();
+            }
+            if message.expiry > 0 {
+                last = Some(message.id);
+            }
             sequence
                 .history
                 .append(&message, &draft.receivers, now, evictable);
             self.dispatch(&sequence, message, &draft.receivers);
         }
-        Ok(())
+        Ok(last)
+    }
+
+    /// How many messages wait for the slowest part, if that is too many.
+    fn overloaded(&self) -> Option<usize> {
+        let delivery = self.inboxes.iter().find_map(Inbox::overloaded);
+        match &self.archive {
+            Archive::None => delivery,
+            Archive::Disk(disk) => delivery.or_else(|| disk.overloaded()),
+        }
     }
 
     /// Puts a message into the inbox of each core on which somebody listens.
@@ -251,6 +289,11 @@ impl Hub {
         let newest: Vec<MessageId> = newest(older).into_iter().next_back().into_iter().collect();
         let found = self.archive.fetch(&newest).await?;
         Ok(found.first().map(|message| message.id))
+    }
+
+    /// What keeps messages, for the metrics and the end.
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     /// Whether anybody listens.

@@ -34,10 +34,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use cli::{Cli, Command};
-use config::{Address, Config, LogFormat, file};
+use config::{Address, Config, Engine, LogFormat, file};
 use guest::Guests;
 use guest::ids::Ids;
 use history::Archive;
+use history::disk::{Bounds, Disk};
 use hub::{Hub, Limits, unix_time};
 use push::statistics::Statistics;
 use server::App;
@@ -148,11 +149,12 @@ fn run(config: Config) -> Result<(), Failure> {
             .unwrap_or(u32::MAX),
         subscriber_queue: config.push.limits.subscriber_queue,
     };
+    let archive = archive(&config)?;
     let hub = Hub::new(
         cores,
         start.try_into()?,
         config.history.max_memory,
-        Archive::None,
+        archive,
         limits,
     );
     let signature = SignatureKey::new(config.push.signature_algo, &key);
@@ -165,9 +167,26 @@ fn run(config: Config) -> Result<(), Failure> {
         config,
     };
     let stop = stop_signal()?;
-    server::run(&Arc::new(app), cores, &stop)?;
+    let app = Arc::new(app);
+    server::run(&app, cores, &stop)?;
+    app.hub.archive().close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where messages are kept, as configured.
+fn archive(config: &Config) -> Result<Archive, Failure> {
+    Ok(match config.history.engine {
+        Engine::Memory => Archive::None,
+        Engine::Disk => Archive::Disk(Disk::open(
+            &config.server.state_dir.join("history"),
+            Bounds {
+                max_bytes: config.history.max_disk,
+                message_ttl: config.push.limits.message_ttl,
+            },
+            config.history.durability,
+        )?),
+    })
 }
 
 fn signature_key(config: &Config) -> Result<String, Failure> {

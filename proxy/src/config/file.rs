@@ -20,9 +20,10 @@ use self::section::Section;
 use self::units::{days, hours, mib, seconds};
 use self::value::Value;
 use super::{
-    Address, Config, Guest, History, Limits, Listener, Log, LogFormat, Origin, Paths, Push, Role,
-    SameSite, Server, SharedCache, Upstream,
+    Address, Config, Engine, Guest, History, Limits, Listener, Log, LogFormat, Origin, Paths, Push,
+    Role, SameSite, Server, SharedCache, Upstream,
 };
+use crate::history::disk::Durability;
 
 mod address;
 mod checks;
@@ -226,12 +227,12 @@ fn limits(s: &mut Section<'_>) -> Limits {
 }
 
 fn history(s: &mut Section<'_>) -> History {
-    let engine = s.one_of("engine", Engine::Memory, &ENGINES);
     s.read("redis_url", (), names::redis_url);
-    s.one_of("durability", (), &[("interval", ()), ("always", ())]);
-    checks::engine_is_known(s, engine);
     History {
+        engine: s.one_of("engine", Engine::Disk, &ENGINES),
         max_memory: s.size("max_memory", mib(256)),
+        max_disk: s.size("max_disk", mib(4096)).try_into().unwrap_or(u64::MAX),
+        durability: s.one_of("durability", Durability::Interval, &DURABILITIES),
     }
 }
 
@@ -272,18 +273,11 @@ const SHARED_CACHES: [(&str, SharedCache); 2] = [
 
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-/// What may be asked for; this version has the first.
-#[derive(Debug, Clone, Copy)]
-enum Engine {
-    Memory,
-    Disk,
-    Redis,
-}
+const ENGINES: [(&str, Engine); 2] = [("memory", Engine::Memory), ("disk", Engine::Disk)];
 
-const ENGINES: [(&str, Engine); 3] = [
-    ("memory", Engine::Memory),
-    ("disk", Engine::Disk),
-    ("redis", Engine::Redis),
+const DURABILITIES: [(&str, Durability); 2] = [
+    ("interval", Durability::Interval),
+    ("always", Durability::Always),
 ];
 
 #[cfg(test)]

@@ -4,17 +4,89 @@ use std::task::Poll;
 use pullgate_compat::channel::{ChannelId, Role};
 use pullgate_compat::message::{Body, Sender};
 use pullgate_compat::signature::{Algorithm, SignatureKey};
+use tempfile::TempDir;
 
 use super::*;
+use crate::config::Engine;
+use crate::history::disk::{Bounds, Disk, Durability};
 
-fn hub(connections_per_channel: usize, subscriber_queue: usize) -> Arc<Hub> {
-    let limits = Limits {
-        connections_per_channel,
-        message_ttl: 86_400,
-        subscriber_queue,
-    };
-    Arc::new(Hub::new(1, 1_700_000_000, 1 << 20, Archive::None, limits))
+/// An engine of history, and a folder for what it keeps.
+struct Setup {
+    engine: Engine,
+    directory: TempDir,
+    connections_per_channel: usize,
+    subscriber_queue: usize,
 }
+
+impl Setup {
+    fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            directory: tempfile::tempdir().unwrap(),
+            connections_per_channel: 100,
+            subscriber_queue: 1 << 20,
+        }
+    }
+
+    /// A process that begins at `start`. Its memory is so small that most is in the archive soon.
+    fn start(&self, start: u32) -> Arc<Hub> {
+        let archive = match self.engine {
+            Engine::Memory => Archive::None,
+            Engine::Disk => {
+                let bounds = Bounds {
+                    max_bytes: 1 << 30,
+                    message_ttl: Duration::from_secs(86_400),
+                };
+                Archive::Disk(
+                    Disk::open(self.directory.path(), bounds, Durability::Always).unwrap(),
+                )
+            }
+        };
+        let max_memory = match self.engine {
+            Engine::Memory => 1 << 20,
+            Engine::Disk => 4000,
+        };
+        let limits = Limits {
+            connections_per_channel: self.connections_per_channel,
+            message_ttl: 86_400,
+            subscriber_queue: self.subscriber_queue,
+        };
+        Arc::new(Hub::new(1, start, max_memory, archive, limits))
+    }
+}
+
+const START: u32 = 1_700_000_000;
+
+/// Every engine must pass every one of these.
+macro_rules! for_every_engine {
+    ($($test:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Setup::new(crate::config::Engine::Memory)).await;
+            })+
+        }
+        mod disk {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Setup::new(crate::config::Engine::Disk)).await;
+            })+
+        }
+    };
+}
+
+for_every_engine!(
+    a_subscriber_gets_what_comes_once_and_in_order,
+    nothing_is_lost_or_doubled_between_catch_up_and_live,
+    the_oldest_of_too_many_goes,
+    a_slow_subscriber_is_closed_and_the_others_are_not,
+    who_went_is_offline,
+    a_catch_up_brings_the_newest_in_order,
+    what_expires_is_not_brought,
+    the_last_id_is_that_of_the_newest_that_is_stored,
+    publishers_and_reconnecting_subscribers_side_by_side,
+    ids_grow_over_a_restart_and_a_disk_remembers,
+);
 
 fn id(number: u8) -> Receiver {
     Receiver::Private(ChannelId::from_bytes([number; 16]))
@@ -67,9 +139,8 @@ async fn received(hub: &Arc<Hub>, subscription: &Subscription) -> (Vec<String>, 
     (bodies, polled)
 }
 
-#[tokio::test]
-async fn a_subscriber_gets_what_comes_once_and_in_order() {
-    let hub = hub(100, 1 << 20);
+async fn a_subscriber_gets_what_comes_once_and_in_order(setup: Setup) {
+    let hub = setup.start(START);
     publish(&hub, &[id(1)], "before", 0).await;
     let (subscription, missed) = hub
         .subscribe(0, &channels(&[1, 2], false), None)
@@ -85,9 +156,8 @@ async fn a_subscriber_gets_what_comes_once_and_in_order() {
     );
 }
 
-#[tokio::test]
-async fn nothing_is_lost_or_doubled_between_catch_up_and_live() {
-    let hub = hub(100, 1 << 20);
+async fn nothing_is_lost_or_doubled_between_catch_up_and_live(setup: Setup) {
+    let hub = setup.start(START);
     let (early, _) = hub
         .subscribe(0, &channels(&[1], false), None)
         .await
@@ -112,9 +182,9 @@ async fn nothing_is_lost_or_doubled_between_catch_up_and_live() {
     assert_eq!(received(&hub, &early).await.0, ["1", "2", "3"]);
 }
 
-#[tokio::test]
-async fn the_oldest_of_too_many_goes() {
-    let hub = hub(2, 1 << 20);
+async fn the_oldest_of_too_many_goes(mut setup: Setup) {
+    setup.connections_per_channel = 2;
+    let hub = setup.start(START);
     let (first, _) = hub.subscribe(0, &channels(&[1], true), None).await.unwrap();
     let (_second, _) = hub.subscribe(0, &channels(&[1], true), None).await.unwrap();
     assert_eq!(received(&hub, &first).await.1, None);
@@ -134,9 +204,9 @@ async fn the_oldest_of_too_many_goes() {
     }
 }
 
-#[tokio::test]
-async fn a_slow_subscriber_is_closed_and_the_others_are_not() {
-    let hub = hub(100, 5);
+async fn a_slow_subscriber_is_closed_and_the_others_are_not(mut setup: Setup) {
+    setup.subscriber_queue = 5;
+    let hub = setup.start(START);
     let (slow, _) = hub
         .subscribe(0, &channels(&[1], false), None)
         .await
@@ -152,9 +222,8 @@ async fn a_slow_subscriber_is_closed_and_the_others_are_not() {
     assert_eq!(received(&hub, &slow).await, (vec![], Some(Closed::TooSlow)));
 }
 
-#[tokio::test]
-async fn who_went_is_offline() {
-    let hub = hub(100, 1 << 20);
+async fn who_went_is_offline(setup: Setup) {
+    let hub = setup.start(START);
     let (subscription, _) = hub
         .subscribe(0, &channels(&[1], false), None)
         .await
@@ -162,4 +231,127 @@ async fn who_went_is_offline() {
     assert!(hub.is_online(id(1)));
     drop(subscription);
     assert!(!hub.is_online(id(1)));
+}
+
+/// What a subscriber who comes back with `mid` catches up with.
+async fn missed(hub: &Arc<Hub>, numbers: &[u8], mid: MessageId) -> Vec<String> {
+    let channels = channels(numbers, false);
+    let (_, missed) = hub.subscribe(0, &channels, Some(mid)).await.unwrap();
+    missed.iter().map(|message| text(message)).collect()
+}
+
+fn text(message: &Message) -> String {
+    String::from_utf8(message.body.as_bytes().to_vec()).unwrap()
+}
+
+fn numbered(numbers: std::ops::RangeInclusive<usize>) -> Vec<String> {
+    numbers.map(|number| number.to_string()).collect()
+}
+
+async fn a_catch_up_brings_the_newest_in_order(setup: Setup) {
+    let hub = setup.start(START);
+    for number in 1..=450_usize {
+        let channel = id([0, 1, 2][number % 3]);
+        publish(&hub, &[channel], number.to_string().leak(), 60).await;
+    }
+    let one = missed(&hub, &[0], MessageId::MIN).await;
+    assert_eq!(one.len(), 100);
+    assert_eq!((one[0].as_str(), one[99].as_str()), ("153", "450"));
+    assert_eq!(
+        missed(&hub, &[0, 1, 2], MessageId::MIN).await,
+        numbered(251..=450)
+    );
+    let some = missed(&hub, &[0, 1, 2], MessageId::new(START, 300)).await;
+    assert_eq!(some, numbered(301..=450));
+    assert_eq!(
+        missed(&hub, &[0, 1], MessageId::new(START, 448)).await,
+        ["450"]
+    );
+}
+
+async fn what_expires_is_not_brought(setup: Setup) {
+    let hub = setup.start(START);
+    publish(&hub, &[id(1)], "soon", 1).await;
+    publish(&hub, &[id(1)], "later", 60).await;
+    publish(&hub, &[id(1)], "never stored", 0).await;
+    assert_eq!(missed(&hub, &[1], MessageId::MIN).await, ["soon", "later"]);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(missed(&hub, &[1], MessageId::MIN).await, ["later"]);
+}
+
+async fn the_last_id_is_that_of_the_newest_that_is_stored(setup: Setup) {
+    let hub = setup.start(START);
+    assert_eq!(hub.last_id(&[id(1)]).await.unwrap(), None);
+    for number in 1..=100_usize {
+        let channel = id([0, 1][number % 2]);
+        publish(&hub, &[channel], "x", u32::from(number < 99) * 60).await;
+    }
+    let newest = Some(MessageId::new(START, 98));
+    assert_eq!(hub.last_id(&[id(0), id(1)]).await.unwrap(), newest);
+    let newest = Some(MessageId::new(START, 97));
+    assert_eq!(hub.last_id(&[id(1)]).await.unwrap(), newest);
+}
+
+/// A subscriber that is cut off all the time, and catches up by mid.
+async fn listen(hub: Arc<Hub>, channels: ChannelList, until: usize) -> Vec<String> {
+    let mut mid = MessageId::MIN;
+    let mut got: Vec<String> = Vec::new();
+    while got.len() < until {
+        let (subscription, missed) = hub.subscribe(0, &channels, Some(mid)).await.unwrap();
+        let mut take = |message: &Message| {
+            mid = message.id;
+            got.push(text(message));
+        };
+        missed.iter().for_each(|message| take(message));
+        let mut live = Vec::new();
+        let waited = tokio::time::timeout(Duration::from_millis(5), subscription.next(&mut live));
+        // Nothing may have come.
+        let _ = waited.await;
+        live.iter().for_each(|outgoing| take(outgoing.message()));
+        tokio::task::yield_now().await;
+    }
+    got
+}
+
+async fn publishers_and_reconnecting_subscribers_side_by_side(setup: Setup) {
+    const MESSAGES: usize = 600;
+    let hub = setup.start(START);
+    let deliverer = tokio::spawn({
+        let hub = Arc::clone(&hub);
+        async move { hub.deliver(0).await }
+    });
+    let subscribers: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(listen(Arc::clone(&hub), channels(&[1, 2], false), MESSAGES)))
+        .collect();
+    for number in 0..MESSAGES {
+        let channel = id([1, 2][number % 2]);
+        publish(&hub, &[channel], number.to_string().leak(), 60).await;
+        tokio::task::yield_now().await;
+    }
+    for subscriber in subscribers {
+        assert_eq!(subscriber.await.unwrap(), numbered(0..=MESSAGES - 1));
+    }
+    deliverer.abort();
+}
+
+async fn ids_grow_over_a_restart_and_a_disk_remembers(setup: Setup) {
+    let hub = setup.start(START);
+    for number in 1..=150_usize {
+        publish(&hub, &[id(1)], number.to_string().leak(), 60).await;
+    }
+    let before = hub.last_id(&[id(1)]).await.unwrap().unwrap();
+    hub.archive().close();
+    drop(hub);
+    let hub = setup.start(START + 1);
+    let remembered = match setup.engine {
+        Engine::Memory => Vec::new(),
+        Engine::Disk => numbered(140..=150),
+    };
+    let mid = MessageId::new(START, 139);
+    assert_eq!(missed(&hub, &[1], mid).await, remembered);
+    publish(&hub, &[id(1)], "151", 60).await;
+    assert!(hub.last_id(&[id(1)]).await.unwrap().unwrap() > before);
+    let all = [remembered, vec!["151".to_owned()]].concat();
+    assert_eq!(missed(&hub, &[1], mid).await, all);
+    hub.archive().close();
 }

@@ -9,7 +9,7 @@ use pullgate_compat::wire::{
 
 use super::statistics::{self, Command};
 use crate::history::Draft;
-use crate::hub::Overloaded;
+use crate::hub;
 use crate::server::App;
 
 /// What became of a request.
@@ -27,7 +27,7 @@ pub(crate) enum Refused {
     #[error("{}", .0.reason())]
     Status(Status),
     #[error(transparent)]
-    Overloaded(#[from] Overloaded),
+    Hub(#[from] hub::Refused),
 }
 
 impl From<Status> for Refused {

@@ -14,7 +14,7 @@ use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, Streamed};
 use crate::history::Draft;
-use crate::hub::Overloaded;
+use crate::hub;
 use crate::server::App;
 
 /// Serves the `pub` paths.
@@ -59,7 +59,7 @@ async fn protobuf(app: &App, request: Request<Incoming>, rights: Rights) -> Resp
         Ok(Outcome::Published) => answer(StatusCode::OK, ""),
         Ok(Outcome::Answer(batch)) => binary_answer(batch),
         Err(Refused::Status(status)) => refusal(status),
-        Err(Refused::Overloaded(behind)) => overloaded(&behind),
+        Err(Refused::Hub(why)) => try_again(&why),
     }
 }
 
@@ -82,13 +82,13 @@ async fn text(app: &App, channels: &ChannelList, request: Request<Incoming>) -> 
     };
     match app.hub.publish(vec![draft]).await {
         Ok(()) => answer(StatusCode::OK, ""),
-        Err(behind) => overloaded(&behind),
+        Err(why) => try_again(&why),
     }
 }
 
-fn overloaded(behind: &Overloaded) -> Response<Body> {
-    tracing::warn!(%behind, "a publish was refused");
-    answer(StatusCode::SERVICE_UNAVAILABLE, "Overloaded, try again.")
+fn try_again(why: &hub::Refused) -> Response<Body> {
+    tracing::warn!(%why, "a publish was refused");
+    answer(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
 }
 
 fn too_large() -> Response<Body> {

@@ -224,7 +224,7 @@ async fn answer_request(core: &Core, request: &[u8], rights: Rights) -> Result<O
         Ok(Outcome::Published) => Ok(None),
         Ok(Outcome::Answer(batch)) => Ok(Some(Frame::Binary(batch.into()))),
         Err(Refused::Status(status)) => Err(refused(status)),
-        Err(Refused::Overloaded(_)) => Err(End::Close(TRY_AGAIN, "Overloaded".into())),
+        Err(Refused::Hub(why)) => Err(End::Close(TRY_AGAIN, why.to_string())),
     }
 }
 

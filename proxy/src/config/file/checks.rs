@@ -1,8 +1,7 @@
 //! What single keys cannot show: values that do not go together, and what this version cannot do.
 
-use super::Engine;
 use super::address::is_exposed;
-use super::report::{Mismatch, expected};
+use super::report::expected;
 use super::section::Section;
 use super::units::days;
 use crate::config::{Address, Guest, Listener, Origin, Paths, Role, SameSite};
@@ -98,25 +97,5 @@ pub(super) fn paths_differ(s: &Section<'_>, paths: &Paths) {
                 item.fault(expected(form));
             }
         }
-    }
-}
-
-pub(super) fn engine_is_known(s: &Section<'_>, engine: Engine) {
-    match engine {
-        Engine::Memory => {}
-        Engine::Disk => {
-            let remark = "this version keeps history in memory: it does not survive a restart";
-            s.warn("engine", remark);
-            if s.has("durability") {
-                s.warn(
-                    "durability",
-                    "without effect while history is kept in memory",
-                );
-            }
-        }
-        Engine::Redis => s.fault(
-            "engine",
-            Mismatch::new("\"redis\"", "\"memory\": Redis is not supported yet"),
-        ),
     }
 }

@@ -1,0 +1,355 @@
+//! History on disk: survives a crash of the process, and of the machine to the degree configured.
+//!
+//! A thread of its own writes what publishers append, all that waits as one batch: under load many
+//! messages share one write and one sync. What is not written yet is still in memory, which lets
+//! nothing go before it is; so readers always find a message in one of the two.
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use pullgate_compat::channel::Receiver;
+use pullgate_compat::message::{Message, MessageId};
+use tokio::sync::watch;
+
+pub(crate) use self::store::{Bounds, OpenError};
+use self::store::{Entry, Store};
+use super::Unavailable;
+use crate::hub::unix_time;
+
+/// Bodies that may wait to be written, bytes, before publishers are told to try again.
+const MAX_WAITING: usize = 64 << 20;
+
+/// Between syncs with `durability = "interval"`: what a crash of the machine may take.
+const SYNC_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Between looks for what has expired.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When a publish is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// At once. Written in the next moment, synced every 50 ms.
+    Interval,
+    /// When it is synced.
+    Always,
+}
+
+/// See the module. Closing it, or dropping it, writes what waits.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    shared: Arc<Shared>,
+    durability: Durability,
+    progress: watch::Receiver<Progress>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    bytes: usize,
+    closing: bool,
+}
+
+/// How far the writer is.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// Everything up to this id can be read.
+    written: MessageId,
+    /// Everything up to this id is as durable as it gets.
+    synced: MessageId,
+    /// Nothing more can be written.
+    failed: bool,
+}
+
+/// Counted for the admin listener.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// Buckets that went before their messages expired, for the size allowed.
+    pub(crate) evicted_buckets: AtomicU64,
+    /// Reads and writes that failed.
+    pub(crate) failures: AtomicU64,
+}
+
+impl Disk {
+    /// Opens the store in `path`. One that is damaged is kept aside, and an empty one takes its place.
+    pub(crate) fn open(
+        path: &Path,
+        bounds: Bounds,
+        durability: Durability,
+    ) -> Result<Self, OpenError> {
+        let store = match Store::open(path, bounds.clone()) {
+            Err(OpenError::Damaged { what, .. }) => {
+                let aside = set_aside(path)?;
+                tracing::error!(
+                    what,
+                    kept = %aside.display(),
+                    "history is damaged: it was put aside, and a new one begins"
+                );
+                Store::open(path, bounds)?
+            }
+            other => other?,
+        };
+        let (report, progress) = watch::channel(Progress {
+            written: MessageId::MIN,
+            synced: MessageId::MIN,
+            failed: false,
+        });
+        let shared = Arc::new(Shared {
+            store,
+            waiting: Mutex::default(),
+            more: Condvar::new(),
+            metrics: Metrics::default(),
+        });
+        let writer = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || Writer::new(&shared, &report, durability).run()
+        });
+        Ok(Self {
+            shared,
+            durability,
+            progress,
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    /// Hands a message to the writer. Called in the order of ids; never waits.
+    pub(crate) fn append(&self, message: &Arc<Message>, receivers: &[Receiver], now: u64) {
+        if message.expiry == 0 || self.progress.borrow().failed {
+            return;
+        }
+        let mut waiting = self.shared.waiting();
+        waiting.bytes += message.body.len();
+        waiting.entries.push(Entry {
+            message: Arc::clone(message),
+            receivers: receivers.into(),
+            expires: now + u64::from(message.expiry),
+        });
+        drop(waiting);
+        self.shared.more.notify_one();
+    }
+
+    /// How many messages wait, if that is too many.
+    pub(crate) fn overloaded(&self) -> Option<usize> {
+        let waiting = self.shared.waiting();
+        (waiting.bytes >= MAX_WAITING).then_some(waiting.entries.len())
+    }
+
+    /// What memory may let go: it can be read here, or never will be.
+    pub(crate) fn readable(&self) -> MessageId {
+        let progress = self.progress.borrow();
+        match progress.failed {
+            true => MessageId::MAX,
+            false => progress.written,
+        }
+    }
+
+    /// Waits until `id` is as durable as a publish must be before it is answered.
+    pub(crate) async fn durable(&self, id: MessageId) -> Result<(), Unavailable> {
+        if self.durability == Durability::Interval {
+            return Ok(());
+        }
+        let mut progress = self.progress.clone();
+        match progress
+            .wait_for(|progress| progress.synced >= id || progress.failed)
+            .await
+        {
+            Ok(progress) if progress.synced >= id => Ok(()),
+            Ok(_) | Err(_) => Err(Unavailable("it cannot be written".into())),
+        }
+    }
+
+    /// See [`super::Archive::listed`]. What cannot be read is left out, logged and counted.
+    pub(crate) async fn listed(
+        &self,
+        receivers: &[Receiver],
+        after: MessageId,
+        until: MessageId,
+    ) -> Vec<Vec<MessageId>> {
+        let receivers = receivers.to_vec();
+        let channels = receivers.len();
+        self.read(move |store| store.listed(&receivers, after, until))
+            .await
+            .unwrap_or_else(|| vec![Vec::new(); channels])
+    }
+
+    /// See [`super::Archive::fetch`]. What cannot be read is left out, logged and counted.
+    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Vec<Arc<Message>> {
+        let ids = ids.to_vec();
+        self.read(move |store| store.fetch(&ids, unix_time().as_secs()))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Bytes of what is kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.store.bytes()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Writes and syncs what waits, and stops the writer.
+    pub(crate) fn close(&self) {
+        self.shared.waiting().closing = true;
+        self.shared.more.notify_one();
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of history broke off");
+        }
+    }
+
+    /// Reads on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> fjall::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let shared = Arc::clone(&self.shared);
+        // The library panics over some kinds of damage, which ends that thread alone.
+        let what = match tokio::task::spawn_blocking(move || read(&shared.store)).await {
+            Ok(Ok(found)) => return Some(found),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(what, "history cannot be read: a subscriber misses messages");
+        None
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Moves a damaged store out of the way, so that it can be looked at.
+fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".damaged-{}", unix_time().as_secs()));
+    let aside = PathBuf::from(name);
+    std::fs::rename(path, &aside).map_err(|source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(aside)
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The writing thread.
+struct Writer<'a> {
+    shared: &'a Shared,
+    report: &'a watch::Sender<Progress>,
+    durability: Durability,
+    unsynced_since: Option<Instant>,
+    tidied: Instant,
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        shared: &'a Shared,
+        report: &'a watch::Sender<Progress>,
+        durability: Durability,
+    ) -> Self {
+        Self {
+            shared,
+            report,
+            durability,
+            unsynced_since: None,
+            tidied: Instant::now(),
+        }
+    }
+
+    fn run(mut self) {
+        loop {
+            let (entries, closing) = self.next_batch();
+            if let Err(error) = self.step(&entries, closing) {
+                self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
+                self.report.send_modify(|progress| progress.failed = true);
+                tracing::error!(
+                    %error,
+                    "history cannot be written: from now on it is kept in memory alone, and a \
+                     restart forgets it"
+                );
+                return;
+            }
+            if closing && entries.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for messages, or for the next sync or look around.
+    fn next_batch(&self) -> (Vec<Entry>, bool) {
+        let within = match self.unsynced_since {
+            Some(since) => SYNC_INTERVAL.saturating_sub(since.elapsed()),
+            None => TIDY_INTERVAL,
+        };
+        let waiting = self.shared.waiting();
+        let (mut waiting, _) = self
+            .shared
+            .more
+            .wait_timeout_while(waiting, within, |waiting| {
+                waiting.entries.is_empty() && !waiting.closing
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.bytes = 0;
+        (std::mem::take(&mut waiting.entries), waiting.closing)
+    }
+
+    fn step(&mut self, entries: &[Entry], closing: bool) -> fjall::Result<()> {
+        let store = &self.shared.store;
+        let now = unix_time().as_secs();
+        if let Some(last) = entries.last() {
+            store.write(entries, now)?;
+            self.unsynced_since.get_or_insert_with(Instant::now);
+            self.report
+                .send_modify(|progress| progress.written = last.message.id);
+        }
+        if let Some(since) = self.unsynced_since
+            && (closing
+                || self.durability == Durability::Always
+                || since.elapsed() >= SYNC_INTERVAL)
+        {
+            store.sync()?;
+            self.unsynced_since = None;
+            self.report
+                .send_modify(|progress| progress.synced = progress.written);
+        }
+        if self.tidied.elapsed() >= TIDY_INTERVAL {
+            self.tidied = Instant::now();
+            let evicted = store.tidy(now)?;
+            self.shared
+                .metrics
+                .evicted_buckets
+                .fetch_add(evicted as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
