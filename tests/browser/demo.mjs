@@ -2,13 +2,12 @@
 //
 //     node demo.mjs http://127.0.0.1:8000/
 //
-// Each step is a claim; the first that does not hold ends the run with exit code 1. CHROMIUM names
-// the browser's executable (default: chromium in the usual place).
+// Each step is a claim; the first that does not hold ends the run with exit code 1.
 
 import assert from 'node:assert/strict';
-import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { chromium } from 'playwright-core';
+import { relay } from './relay.mjs';
+import { run, step } from './run.mjs';
 
 const PATIENCE = 10_000; // how long a thing may take that must happen, in ms
 const FAIR_WAIT = 1_000; // how long we watch for what must not happen, in ms
@@ -18,37 +17,6 @@ if (process.argv.length !== 3) {
   process.exit(2);
 }
 const site = new URL(process.argv[2]);
-
-// --- A line that can be cut
-
-/** A TCP relay to the site: `url` leads through it, `cut` closes it and all it carries. */
-async function relay() {
-  const sockets = new Set();
-  const server = net.createServer(downstream => {
-    const upstream = net.connect(site.port || 80, site.hostname);
-    for (const [from, to] of [[downstream, upstream], [upstream, downstream]]) {
-      sockets.add(from);
-      from.pipe(to);
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        sockets.delete(from);
-        to.destroy();
-      });
-    }
-  });
-  const listen = port => new Promise(resolve => server.listen(port, '127.0.0.1', resolve));
-  await listen(0);
-  const { port } = server.address();
-  return {
-    url: `http://127.0.0.1:${port}/`,
-    async cut() {
-      const closed = new Promise(resolve => server.close(resolve));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-    restore: () => listen(port),
-  };
-}
 
 // --- A visitor
 
@@ -97,20 +65,8 @@ async function pushFromElsewhere(who, text) {
 
 // --- The claims
 
-let passed = 0;
-async function step(claim, check) {
-  try {
-    await check();
-  } catch (error) {
-    error.claim = claim;
-    throw error;
-  }
-  passed++;
-  console.log(`ok: ${claim}`);
-}
-
-async function run(browser) {
-  const line = await relay();
+await run(async browser => {
+  const line = await relay(site);
   let a, b, number;
 
   await step('the first page makes the browser a guest and is live over a websocket', async () => {
@@ -147,12 +103,12 @@ async function run(browser) {
     assert.equal(await a.count('for A'), 1);
   });
   await step('what was pushed while the line was cut arrives afterwards, once', async () => {
-    await line.cut();
+    line.cut();
     await a.status('reconnecting');
     await pushFromElsewhere(a, 'while away');
     await sleep(FAIR_WAIT);
     assert.equal(await a.count('while away'), 0, 'the line was not cut');
-    await line.restore();
+    line.restore();
     await a.arrives('while away');
     await a.status('live');
     await a.push('after');
@@ -178,24 +134,4 @@ async function run(browser) {
     assert.deepEqual(c.errors, []);
   });
   await step('no page threw an error', () => assert.deepEqual([...a.errors, ...b.errors], []));
-  await line.cut();
-}
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-    '--disable-background-networking', '--disable-component-update',
-  ],
 });
-let failure;
-try {
-  await run(browser);
-} catch (error) {
-  failure = error;
-  console.error(`FAILED: ${error.claim ?? 'the test itself'}\n${error.message}`);
-} finally {
-  await browser.close();
-}
-console.log(`${passed} passed, ${failure ? 1 : 0} failed`);
-process.exit(failure ? 1 : 0);

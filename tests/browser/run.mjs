@@ -1,0 +1,46 @@
+// Runs claims against a browser, one after another, until one does not hold. CHROMIUM names the
+// browser's executable (default: chromium in the usual place).
+
+import { existsSync } from 'node:fs';
+import { chromium } from 'playwright-core';
+
+const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+let passed = 0;
+
+/** One claim, which `check` throws at if it does not hold. */
+export async function step(claim, check) {
+  try {
+    await check();
+  } catch (error) {
+    error.claim = claim;
+    throw error;
+  }
+  passed++;
+  console.log(`ok: ${claim}`);
+}
+
+/** Gives `claims` a browser, reports, and ends the process: 0 if all hold, else 1. */
+export async function run(claims) {
+  if (!existsSync(executablePath)) {
+    console.error(`there is no ${executablePath}: install chromium, or name a browser in CHROMIUM`);
+    process.exit(1);
+  }
+  const browser = await chromium.launch({
+    executablePath,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+      '--disable-background-networking', '--disable-component-update',
+    ],
+  });
+  let failure;
+  try {
+    await claims(browser);
+  } catch (error) {
+    failure = error;
+    console.error(`FAILED: ${error.claim ?? 'the test itself'}\n${error.message}`);
+  } finally {
+    await browser.close();
+  }
+  console.log(`${passed} passed, ${failure ? 1 : 0} failed`);
+  process.exit(failure ? 1 : 0);
+}
