@@ -10,6 +10,7 @@
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
 //! | [`improvements`] | what is better than the reference on purpose |
+//! | [`browser`] | Bitrix's own client in a browser |
 //! | [`command_line`] | check, sign, php-hook |
 
 #![allow(missing_docs, reason = "tests")]
@@ -21,6 +22,7 @@
 )]
 
 mod binary;
+mod browser;
 mod command_line;
 mod guests;
 mod harness;

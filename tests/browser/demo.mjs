@@ -7,9 +7,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { relay } from './relay.mjs';
-import { run, step } from './run.mjs';
+import { PATIENCE, run, step } from './run.mjs';
 
-const PATIENCE = 10_000; // how long a thing may take that must happen, in ms
 const FAIR_WAIT = 1_000; // how long we watch for what must not happen, in ms
 
 if (process.argv.length !== 3) {

@@ -3,8 +3,9 @@
 import net from 'node:net';
 
 /**
- * A TCP relay to `target` (a URL); `url` leads through it. `cut` breaks all connections. A new one is
- * then neither served nor refused, as where packets are lost, until `restore`.
+ * A TCP relay to `target` (a URL); `url` leads through it. `cut` breaks all connections, and so
+ * does every further one. A new connection is then neither served nor refused, as where packets are
+ * lost, until `restore`.
  */
 export async function relay(target) {
   const { hostname, port } = new URL(target);
@@ -36,7 +37,7 @@ export async function relay(target) {
     url: `http://127.0.0.1:${server.address().port}/`,
     cut() {
       whole = false;
-      for (const socket of open) socket.destroy();
+      for (const socket of [...open, ...waiting]) socket.destroy();
     },
     restore() {
       whole = true;

@@ -1,8 +1,12 @@
 // Runs claims against a browser, one after another, until one does not hold. CHROMIUM names the
 // browser's executable (default: chromium in the usual place).
 
+import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
+
+export const PATIENCE = 10_000; // how long a thing may take that must happen, in ms
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 let passed = 0;
@@ -17,6 +21,15 @@ export async function step(claim, check) {
   }
   passed++;
   console.log(`ok: ${claim}`);
+}
+
+/** Waits until `holds` does; `what` names it when it never does. */
+export async function eventually(what, holds) {
+  const began = Date.now();
+  while (!await holds()) {
+    assert.ok(Date.now() - began < PATIENCE, `${what}: not within ${PATIENCE / 1000} s`);
+    await sleep(10);
+  }
 }
 
 /** Gives `claims` a browser, reports, and ends the process: 0 if all hold, else 1. */
