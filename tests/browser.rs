@@ -17,7 +17,9 @@ fn the_client_of_bitrix_receives_catches_up_and_publishes() {
     let server = Server::start_in(
         directory,
         &format!("unix:{}", site.display()),
-        &format!("[push]\nsignature_key = \"{SIGNATURE_KEY}\"\npoll_timeout = \"1s\"\n[log]\naccess = false\n"),
+        &format!(
+            "[push]\nsignature_key = \"{SIGNATURE_KEY}\"\npoll_timeout = \"1s\"\n[log]\naccess = false\n"
+        ),
     );
     let output = Command::new("node")
         .arg(scripts.join("pull_client.mjs"))
