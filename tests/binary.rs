@@ -33,13 +33,25 @@ fn receiver(hex: &str, private: bool, signature: &[u8]) -> Vec<u8> {
 
 /// A `RequestBatch` with one message, kept for a minute.
 fn publish(receivers: &[Vec<u8>], body: &str) -> Vec<u8> {
-    let mut message: Vec<u8> = receivers
+    publish_all(receivers, &[body])
+}
+
+/// The same with several.
+fn publish_all(receivers: &[Vec<u8>], bodies: &[&str]) -> Vec<u8> {
+    let receivers: Vec<u8> = receivers
         .iter()
         .flat_map(|receiver| field(1, receiver))
         .collect();
-    message.extend(field(3, body.as_bytes()));
-    message.extend([4 << 3, 60]);
-    field(1, &field(1, &field(1, &message)))
+    let messages: Vec<u8> = bodies
+        .iter()
+        .flat_map(|body| {
+            let mut message = receivers.clone();
+            message.extend(field(3, body.as_bytes()));
+            message.extend([4 << 3, 60]);
+            field(1, &message)
+        })
+        .collect();
+    field(1, &field(1, &messages))
 }
 
 fn post(address: &str, target: &str, body: &[u8]) -> crate::harness::Response {
@@ -149,4 +161,36 @@ fn clients_may_not_do_what_the_site_may() {
         panic!("no close frame")
     };
     assert_eq!(u16::from(close.code), 4020);
+}
+
+#[test]
+fn a_poll_that_was_too_slow_goes_on_where_it_was() {
+    let server = start("poll_timeout = \"5s\"\n[push.limits]\nsubscriber_queue = \"1B\"\n");
+    let target = format!("/bitrix/sub/?CHANNEL_ID={}", signed(&server, A));
+    let send = |bodies: &[&str]| {
+        let request = publish_all(&[receiver(A, true, b"")], bodies);
+        post(&server.publish, "/bitrix/pub/?binaryMode=true", &request);
+    };
+    send(&["before"]);
+    let answer = std::thread::scope(|scope| {
+        let poll = scope.spawn(|| get(&server.site, &target, &[]));
+        wait_until_online(&server);
+        send(&["first", "second"]);
+        poll.join().unwrap()
+    });
+    // Most often the queue overflows, and the answer is empty.
+    let mut got = answer.body.clone();
+    if !got.contains("second") {
+        let mid = match answer.status {
+            304 => answer.header("last-message-id").unwrap(),
+            _ => &got.rsplit_once("\"mid\":\"").unwrap().1[..26],
+        };
+        let next = get(&server.site, &format!("{target}&mid={mid}"), &[]);
+        got.push_str(&next.body);
+    }
+    assert_eq!(
+        (got.matches("first").count(), got.matches("second").count()),
+        (1, 1)
+    );
+    assert!(!got.contains("before"));
 }

@@ -28,6 +28,8 @@ pub(crate) struct Subscriber {
     /// In order of subscription.
     number: u64,
     max_bytes: usize,
+    /// The newest id given when it began.
+    began_after: MessageId,
     queue: Mutex<Queue>,
 }
 
@@ -56,14 +58,15 @@ pub(crate) struct Subscription {
 }
 
 impl Subscriber {
-    pub(super) fn new(number: u64, last: MessageId, max_bytes: usize) -> Self {
+    pub(super) fn new(number: u64, began_after: MessageId, max_bytes: usize) -> Self {
         Self {
             number,
             max_bytes,
+            began_after,
             queue: Mutex::new(Queue {
                 messages: VecDeque::new(),
                 bytes: 0,
-                last,
+                last: began_after,
                 closed: None,
                 reader: None,
             }),
@@ -181,6 +184,11 @@ impl Subscription {
     /// What it listens to, each once.
     pub(crate) fn receivers(&self) -> &[Receiver] {
         &self.receivers
+    }
+
+    /// The newest id given when it began.
+    pub(crate) fn began_after(&self) -> MessageId {
+        self.subscriber.began_after
     }
 
     /// Waits for messages and moves all that are queued behind `into`.

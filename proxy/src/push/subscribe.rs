@@ -89,6 +89,8 @@ fn messages(messages: &[Arc<Message>], format: Format) -> Response<Body> {
     }
 }
 
+/// Nothing came. Without a `mid` the answer names the newest stored id, but none that was given while
+/// the poll waited: such a message did not make it into this answer, and must be in the next.
 async fn nothing_new(
     core: &Core,
     subscription: &Subscription,
@@ -96,13 +98,13 @@ async fn nothing_new(
 ) -> Response<Body> {
     let last = match mid {
         Some(mid) => Some(mid),
-        // Without it the client goes on as a new one.
         None => core
             .app
             .hub
             .last_id(subscription.receivers())
             .await
-            .unwrap_or_default(),
+            .unwrap_or_default()
+            .map(|newest| newest.min(subscription.began_after())),
     };
     let mut response = answer(StatusCode::NOT_MODIFIED, "");
     expose_last_id(&mut response);
