@@ -21,11 +21,6 @@ mod redis;
 mod request;
 mod response;
 
-#[cfg(test)]
-#[rustfmt::skip]
-#[allow(unreachable_pub, dead_code, reason = "written by prost, used in tests alone")]
-mod generated;
-
 pub use check::{Checked, Limits, Publication, Rights, accept, check};
 pub use encode::{
     encode_channel_stats, encode_messages, encode_response, encode_response_message,

@@ -1,5 +1,5 @@
-//! The code under `src/wire/generated.rs`, with which the tests of the crate read and write protobuf a
-//! second time, is what prost makes of `proto/pull.proto`. After a change of the schema:
+//! The code in `properties/generated.rs`, with which the properties read and write protobuf a second
+//! time, is what prost makes of `proto/pull.proto`. After a change of the schema:
 //!
 //! ```sh
 //! REGENERATE=1 cargo test -p pullgate-compat --test schema
@@ -19,7 +19,7 @@ fn generated_code_is_of_the_schema() {
         .unwrap();
     let generated = fs::read_to_string(out.join("_.rs")).unwrap();
 
-    let checked_in = root.join("src/wire/generated.rs");
+    let checked_in = root.join("tests/properties/generated.rs");
     if env::var_os("REGENERATE").is_some() {
         fs::write(&checked_in, &generated).unwrap();
     }

@@ -95,25 +95,6 @@ fn labels_have_32_characters_at_most() {
 
 proptest! {
     #[test]
-    fn ids_come_back(start in any::<u32>(), counter in 0..=MessageId::MAX_COUNTER) {
-        let id = MessageId::new(start, counter);
-        prop_assert_eq!(id.to_string(), format!("{start:010}{counter:016}"));
-        prop_assert_eq!(MessageId::parse(&id.to_string()), Some(id));
-        prop_assert_eq!((id.start(), id.counter()), (u64::from(start), counter));
-    }
-
-    #[test]
-    fn ids_are_in_the_order_of_their_digits(a in "[0-9]{26}", b in "[0-9]{26}") {
-        prop_assert_eq!(MessageId::parse(&a).cmp(&MessageId::parse(&b)), a.cmp(&b));
-    }
-
-    #[test]
-    fn ids_are_digits_and_nothing_else(value in ".{0,30}|[0-9a-f]{26}") {
-        let digits = value.len() == 26 && value.bytes().all(|byte| byte.is_ascii_digit());
-        prop_assert_eq!(MessageId::parse(&value).is_some(), digits);
-    }
-
-    #[test]
     fn expiry_takes_anything(value in ".*") {
         Expiry::from_header(Some(&value));
     }

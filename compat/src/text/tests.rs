@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 use crate::message::{Body, MessageId, Sender};
 
@@ -82,30 +80,4 @@ fn what_is_no_frame_is_refused_once() {
         assert_eq!(frames(&data[..length]).filter(Result::is_ok).count(), 0);
     }
     assert_eq!(frames(b"").count(), 0);
-}
-
-proptest! {
-    #[test]
-    fn takes_anything(data in any::<Vec<u8>>(), behind in ".*") {
-        frames(&data).count();
-        frames(format!("{MARK_START}{{\"id\":{behind}").as_bytes()).count();
-    }
-
-    #[test]
-    fn reads_what_was_written(
-        bodies in prop::collection::vec(".*", 0..5),
-        unix_ms in 0..=Now::LAST,
-    ) {
-        let messages: Vec<_> = (0..).zip(&bodies).map(|(n, body)| message(n, body)).collect();
-        let data = encoded(&messages, &Now::at(unix_ms));
-        let read = frames(&data).collect::<Result<Vec<_>, _>>().unwrap();
-        prop_assert_eq!(read.len(), messages.len());
-        for (frame, message) in read.iter().zip(&messages) {
-            prop_assert_eq!(frame.id, message.id.counter());
-            prop_assert_eq!(frame.mid, message.id);
-            prop_assert_eq!(frame.channel, "-");
-            prop_assert_eq!(frame.text, message.body.as_bytes());
-            prop_assert_eq!(frame.delivered(), Some(Now::at(unix_ms)));
-        }
-    }
 }

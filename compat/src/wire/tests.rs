@@ -8,7 +8,6 @@ use crate::status::Status;
 
 mod checks;
 mod lenience;
-mod witness;
 
 const ID: [u8; 16] = *b"0123456789abcdef";
 

@@ -14,7 +14,8 @@ use sha1::{Digest, Sha1};
 pub(crate) struct Recording {
     /// Its path below the folder of the recordings, without the ending.
     pub(crate) name: String,
-    content: Value,
+    /// All of it.
+    pub(crate) content: Value,
 }
 
 impl Recording {

@@ -1,0 +1,116 @@
+//! Inputs for each property that come near to what is right.
+
+mod protobuf;
+
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+use pullgate_compat::guest::GuestId;
+use pullgate_compat::message::{Body, Message, MessageId, Sender};
+use pullgate_compat::text::{self, MARK_END, MARK_START, Now};
+
+use crate::properties::{self, GUESTS, KEY};
+
+/// Texts, and the same with a character changed, added or taken away. ASCII must be where it changes.
+fn spoilt(texts: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let change = (any::<prop::sample::Index>(), 0..2_usize, "[ -~]?");
+    (texts, prop::option::of(change)).prop_map(|(mut text, change)| {
+        if let Some((at, length, with)) = change {
+            let at = at.index(text.len());
+            let end = text.len().min(at + length);
+            if text.is_char_boundary(at) && text.is_char_boundary(end) {
+                text.replace_range(at..end, &with);
+            }
+        }
+        text
+    })
+}
+
+fn channel_id() -> impl Strategy<Value = String> {
+    let part = any::<([u8; 16], Option<[u8; 16]>)>().prop_map(|(private, public)| {
+        let mut ids = HEXLOWER.encode(&private);
+        if let Some(public) = public {
+            write!(ids, ":{}", HEXLOWER.encode(&public)).unwrap();
+        }
+        format!("{ids}.{}", KEY.sign(&ids))
+    });
+    prop::collection::vec(part, 1..6).prop_map(|parts| parts.join("/"))
+}
+
+fn mid() -> impl Strategy<Value = String> {
+    let given = (any::<u32>(), 0..=MessageId::MAX_COUNTER);
+    prop_oneof![
+        given.prop_map(|(start, counter)| format!("{start:010}{counter:016}")),
+        "[0-9]{26}|[0-9a-f]{26}",
+    ]
+}
+
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let body = prop_oneof![
+        ".*",
+        Just(MARK_START.to_owned()),
+        Just(format!("}}{MARK_END}")),
+        Just(format!("}}{MARK_END}}}{MARK_END}")),
+    ];
+    let message = (0..=MessageId::MAX_COUNTER, body).prop_map(|(counter, body)| Message {
+        id: MessageId::new(1_700_000_000, counter),
+        body: Body::from(body),
+        expiry: 0,
+        created: 0,
+        sender: Sender::Backend,
+    });
+    let messages = prop::collection::vec(message, 0..5);
+    (messages, any::<u64>()).prop_map(|(messages, unix_ms)| {
+        let mut data = Vec::new();
+        for message in messages {
+            text::encode(&message, &Now::at(unix_ms >> 20), &mut data);
+        }
+        data
+    })
+}
+
+fn cookie() -> impl Strategy<Value = String> {
+    (1..=GuestId::MAX, any::<u64>())
+        .prop_map(|(number, issued)| GUESTS.sign_cookie(GuestId::new(number).unwrap(), issued))
+}
+
+fn token() -> impl Strategy<Value = String> {
+    any::<u64>().prop_map(|now| GUESTS.token(GuestId::new(17).unwrap(), now))
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes(data in any::<Vec<u8>>(), text in ".*") {
+        for (_, holds) in properties::ALL {
+            holds(&data);
+            holds(text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn channel_lists(value in spoilt(channel_id())) {
+        properties::channel_list(value.as_bytes());
+    }
+
+    #[test]
+    fn queries(target in "[^?]*\\?([a%+=&?]|%[0-9a-fA-F]{2}|.)*") {
+        properties::query(target.as_bytes());
+    }
+
+    #[test]
+    fn mids(text in spoilt(mid()), bytes in any::<[u8; 13]>()) {
+        properties::mid(text.as_bytes());
+        properties::mid(&bytes);
+    }
+
+    #[test]
+    fn text_frames(data in frames()) {
+        properties::text_frames(&data);
+    }
+
+    #[test]
+    fn cookies(value in spoilt(prop_oneof![cookie(), token()])) {
+        properties::cookie(value.as_bytes());
+    }
+}

@@ -1,0 +1,112 @@
+//! The properties hold for what was recorded. The fuzzer starts from the same:
+//!
+//! ```sh
+//! SEEDS=$PWD/compat/fuzz/corpus cargo test -p pullgate-compat --test properties seeds
+//! ```
+
+#[allow(dead_code, reason = "the rest is for the recordings' own tests")]
+#[path = "../recordings/fixture.rs"]
+mod fixture;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::{env, fs};
+
+use data_encoding::HEXLOWER;
+use fixture::{Recording, payload};
+use pullgate_compat::guest::GuestId;
+use pullgate_compat::query::Query;
+use pullgate_compat::text::{self, MARK_START};
+use serde_json::Value;
+use sha1::{Digest, Sha1};
+
+use crate::properties::{self, GUESTS, KEY};
+
+/// Longer ones say no more, and make the fuzzer slow.
+const LONGEST: usize = 4096;
+
+/// Inputs for each property, none of them twice.
+#[derive(Default)]
+struct Seeds(BTreeMap<&'static str, BTreeSet<Vec<u8>>>);
+
+impl Seeds {
+    fn add(&mut self, property: &'static str, seed: impl Into<Vec<u8>>) {
+        let seed = seed.into();
+        if seed.len() <= LONGEST {
+            self.0.entry(property).or_default().insert(seed);
+        }
+    }
+
+    /// Looks everywhere in `value`.
+    fn look_in(&mut self, value: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(target) = members.get("target") {
+                    self.add_target(target.as_str().unwrap());
+                }
+                if let Some(unix_ms) = members.get("recorded_at_unix_ms") {
+                    self.add_guest(unix_ms.as_u64().unwrap() / 1000);
+                }
+                for name in ["body", "data", "value"] {
+                    if let Some(data) = payload(value, name) {
+                        self.add_payload(data);
+                    }
+                }
+                members.values().for_each(|member| self.look_in(member));
+            }
+            Value::Array(values) => values.iter().for_each(|value| self.look_in(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn add_target(&mut self, target: &str) {
+        self.add("query", target);
+        let query = Query::of_target(target);
+        for (property, name) in [("channel_list", "CHANNEL_ID"), ("mid", "mid")] {
+            if let Some(value) = query.first(name) {
+                self.add(property, value.into_owned());
+            }
+        }
+    }
+
+    fn add_payload(&mut self, data: Vec<u8>) {
+        if data.starts_with(MARK_START.as_bytes()) {
+            for frame in text::frames(&data).flatten() {
+                self.add("mid", frame.mid.to_string());
+            }
+            self.add("text_frames", data);
+        } else {
+            self.add("protobuf", data);
+        }
+    }
+
+    /// Nobody recorded a guest of ours, so the times are all that the recordings give.
+    fn add_guest(&mut self, now: u64) {
+        let id = GuestId::new(17).unwrap();
+        self.add("cookie", GUESTS.sign_cookie(id, now));
+        self.add("cookie", GUESTS.token(id, now));
+    }
+}
+
+#[test]
+fn seeds() {
+    let mut seeds = Seeds::default();
+    for recording in Recording::all() {
+        assert_eq!(recording.key().sign(""), KEY.sign(""), "one key for all");
+        seeds.look_in(&recording.content);
+    }
+    let corpus = env::var_os("SEEDS").map(PathBuf::from);
+    for (property, holds) in properties::ALL {
+        let seeds = seeds.0.remove(property).unwrap_or_default();
+        assert!(seeds.len() >= 10, "{property} has {} seeds", seeds.len());
+        for seed in seeds {
+            holds(&seed);
+            if let Some(corpus) = &corpus {
+                let directory = corpus.join(property);
+                fs::create_dir_all(&directory).unwrap();
+                let name = HEXLOWER.encode(&Sha1::digest(&seed));
+                fs::write(directory.join(name), seed).unwrap();
+            }
+        }
+    }
+}
