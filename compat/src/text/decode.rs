@@ -27,7 +27,8 @@ impl TextFrame<'_> {
     pub fn delivered(&self) -> Option<Now> {
         let time: SystemTime = httpdate::parse_http_date(self.time).ok()?;
         let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
-        Some(Now::at(seconds * 1000 + self.tag.parse::<u64>().ok()?))
+        let milliseconds: u64 = self.tag.parse().ok()?;
+        (self.tag.len() == 3).then(|| Now::at(seconds * 1000 + milliseconds))
     }
 }
 

@@ -71,6 +71,23 @@ fn bodies_may_hold_the_marks() {
 }
 
 #[test]
+fn a_moment_is_shown_by_a_date_and_three_digits() {
+    let delivered = |tag, time| {
+        let data = encoded(&[message(1, "")], &Now::at(0));
+        let frame = frames(&data).next().unwrap().unwrap();
+        TextFrame { tag, time, ..frame }.delivered()
+    };
+    let time = "Tue, 24 Nov 2026 02:08:40 GMT";
+    assert_eq!(delivered("003", time), Some(Now::at(1_795_486_120_003)));
+    for tag in ["", "3", "0003", "00a", "18446744073709551615"] {
+        assert_eq!(delivered(tag, time), None, "{tag}");
+    }
+    for time in ["", "Wed, 31 Dec 1969 23:59:59 GMT"] {
+        assert_eq!(delivered("003", time), None, "{time}");
+    }
+}
+
+#[test]
 fn what_is_no_frame_is_refused_once() {
     let data = encoded(&[message(1, "a")], &Now::at(0));
     let behind = [&data[..], b" "].concat();
