@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pullgate_compat::message::{Body, Message, MessageId, Sender};
-use pullgate_compat::text::{self, FrameError, MARK_END, MARK_START, Now, TextFrame};
+use pullgate_compat::text::{self, FrameError, MARK_END, MARK_START, Now};
 
 /// `data` is a row of frames, and the body of some.
 pub fn text_frames(data: &[u8]) {
@@ -11,12 +11,9 @@ pub fn text_frames(data: &[u8]) {
     assert!(faults <= 1, "nothing comes behind a fault");
     assert!(faults == 0 || read.last().is_some_and(Result::is_err));
 
-    let is_of_a_server =
-        |frame: &TextFrame<'_>| (frame.id, frame.channel) == (frame.mid.counter(), "-");
     let deliveries: Vec<_> = read
         .into_iter()
         .filter_map(Result::ok)
-        .filter(is_of_a_server)
         .filter_map(|frame| Some((message(frame.mid, frame.text), frame.delivered()?)))
         .collect();
     come_back(&deliveries);

@@ -22,9 +22,9 @@ fn receiver() -> impl Strategy<Value = pb::Receiver> {
 
 fn incoming() -> impl Strategy<Value = pb::IncomingMessage> {
     let receivers = prop::collection::vec(receiver(), 0..4);
-    let rest = any::<(Option<Bytes>, Bytes, u32, Bytes)>();
+    let rest = any::<(Option<(i32, Bytes)>, Bytes, u32, Bytes)>();
     (receivers, rest).prop_map(|(receivers, (sender, body, expiry, r#type))| {
-        let sender = sender.map(|id| pb::Sender { r#type: 1, id });
+        let sender = sender.map(|(r#type, id)| pb::Sender { r#type, id });
         pb::IncomingMessage {
             receivers,
             sender,
