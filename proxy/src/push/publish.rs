@@ -1,6 +1,6 @@
 //! The back end's side: `POST` publishes text, `GET` asks who is online.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -145,27 +145,16 @@ struct Uncollected;
 async fn collect(app: &App, body: Incoming) -> Result<Bytes, Uncollected> {
     let limit = app.config.push.limits.max_payload;
     let mut body = Streamed::new(body, app.config.server.body_timeout);
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    // Copied, because a message may be kept: a piece of the connection's buffer would keep all of it.
+    let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Uncollected)?.into_data() else {
             continue;
         };
-        if first.len() + rest.len() + data.len() > limit {
+        if whole.len() + data.len() > limit {
             return Err(Uncollected);
         }
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&std::mem::take(&mut first));
-            }
-            rest.extend_from_slice(&data);
-        }
+        whole.extend_from_slice(&data);
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    })
+    Ok(whole.into())
 }
