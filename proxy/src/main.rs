@@ -277,7 +277,9 @@ fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
 }
 
 fn start_log(log: &config::Log) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.level).unwrap_or_default();
+    // The store tells every step; what the administrator asks for comes behind, and wins.
+    let filter = format!("fjall=warn,lsm_tree=warn,{}", log.level);
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_default();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

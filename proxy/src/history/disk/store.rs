@@ -108,7 +108,8 @@ impl Store {
             let database = Database::builder(path.join("data"))
                 .cache_size(CACHE)
                 .max_journaling_size(MAX_JOURNAL)
-                .worker_threads(1)
+                // One flushes while the other compacts: with one, a journal grows under load.
+                .worker_threads(2)
                 .open()?;
             let buckets = recover(&database)?;
             Ok((database, buckets))
