@@ -48,6 +48,26 @@ pub(crate) enum Command {
         #[arg(required = true)]
         channels: Vec<String>,
     },
+    /// Play recordings again against a running push server and report what differs.
+    ///
+    /// Each step is played as it was recorded and not earlier; a recording takes as long as it took then. The target
+    /// needs the recorded site's signature key and limits, the recorded server's timers (`push.poll_timeout`,
+    /// `push.ping_interval`), nothing in its history, and a listener that may publish. Recordings that share channels
+    /// must not be played at the same time.
+    Replay {
+        /// Recordings (*.json), and folders of them
+        #[arg(required = true)]
+        recordings: Vec<PathBuf>,
+        /// The server: http://host:port
+        #[arg(long)]
+        target: pullgate_recording::client::Target,
+        /// A reviewed list of differences that are no failures (TOML); steps count from 0
+        #[arg(long)]
+        allow: Option<PathBuf>,
+        /// How many recordings are played at the same time
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        jobs: u16,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -30,6 +30,7 @@ use std::sync::atomic::AtomicUsize;
 use clap::Parser;
 use pullgate_compat::guest::GuestKeys;
 use pullgate_compat::signature::SignatureKey;
+use pullgate_recording::replay;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -102,6 +103,33 @@ fn command(command: Command) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Command::Replay {
+            recordings,
+            target,
+            allow,
+            jobs,
+        } => replay(&replay::Options {
+            recordings,
+            target,
+            allow,
+            jobs: jobs.into(),
+        }),
+    }
+}
+
+fn replay(options: &replay::Options) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let totals = runtime.block_on(replay::replay(options, |outcome| {
+        if !outcome.is_equal() {
+            println!("{outcome}");
+        }
+    }))?;
+    println!("{totals}");
+    match totals.failed {
+        0 => Ok(()),
+        _ => Err("what came is not what was recorded".into()),
     }
 }
 

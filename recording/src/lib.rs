@@ -1,4 +1,23 @@
 //! Recorded push traffic, in the format of `fixtures/FORMAT.md`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`format`](mod@format) | a recording as types |
+//! | [`payload`] | its bytes |
+//! | [`replay`] | plays recordings again and reports what differs |
+//! | [`play`] | one recording, step by step, through [`client`] |
+//! | [`compare`] | what is compared, and what may differ: [`message`], [`mids`], [`stats`] |
+//! | [`allowed`] | the reviewed list of differences |
 
+pub mod allowed;
+pub mod client;
+mod compare;
 pub mod format;
+mod headers;
+mod message;
+mod mids;
 pub mod payload;
+mod play;
+pub mod replay;
+mod short;
+mod stats;

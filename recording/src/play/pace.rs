@@ -1,0 +1,144 @@
+//! When the steps of the client have their turn.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::TIMER_MS;
+use crate::format::{Action, Recording, Side, Step};
+
+/// A server takes notice of a poll, or of a connection that went away, within this time. Recordings leave it less, as
+/// their server was near and had nothing else to do.
+const SETTLING: Duration = Duration::from_millis(250);
+
+/// Keeps at least the recorded time between steps of the client. What takes longer moves all that follows.
+pub(super) struct Pace {
+    /// Times of the client's steps, in their order.
+    clients: Vec<f64>,
+    length: Duration,
+    /// The client's last step: its recorded time, and when it was played.
+    last: (f64, Instant),
+    /// When the server has settled.
+    settled: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(recording: &Recording) -> Self {
+        let steps = &recording.steps;
+        let clients = steps.iter().filter(|step| is_clients(&step.action));
+        let mut clients: Vec<_> = clients.map(|step| step.at_ms).collect();
+        clients.sort_by(f64::total_cmp);
+        let ends = steps.iter().map(|step| step.at_ms + lasts_ms(&step.action));
+        let settlings = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        let now = Instant::now();
+        Self {
+            clients,
+            length: milliseconds(ends.fold(0.0, f64::max)) + SETTLING * settlings,
+            last: (0.0, now),
+            settled: now,
+        }
+    }
+
+    /// How long playing takes at most, if the server answers as it did.
+    pub(super) fn length(&self) -> Duration {
+        self.length
+    }
+
+    /// Waits for the turn of a step of the client.
+    pub(super) async fn turn(&mut self, step: &Step) {
+        let (at_ms, played) = self.last;
+        let turn = played + milliseconds(step.at_ms - at_ms);
+        sleep_until(match goes_away(&step.action) {
+            true => turn,
+            false => turn.max(self.settled),
+        })
+        .await;
+        self.last = (step.at_ms, Instant::now());
+    }
+
+    /// Gives the server time before the client's next step.
+    pub(super) fn settle(&mut self) {
+        self.settled = Instant::now() + SETTLING;
+    }
+
+    /// When that which came at `at_ms` comes now.
+    pub(super) fn expected(&self, at_ms: f64) -> Instant {
+        let (last_ms, played) = self.last;
+        (played + milliseconds(at_ms - last_ms)).max(Instant::now())
+    }
+
+    /// Whether what began at `from_ms` ended at `at_ms` by a timer: the client had done nothing for long.
+    pub(super) fn by_timer(&self, from_ms: f64, at_ms: f64) -> bool {
+        let before = self.clients.partition_point(|client| *client < at_ms);
+        let last = before
+            .checked_sub(1)
+            .and_then(|last| self.clients.get(last));
+        at_ms - last.copied().unwrap_or_default().max(from_ms) >= TIMER_MS
+    }
+}
+
+/// A time of a recording; what is no time is none.
+pub(super) fn milliseconds(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()
+}
+
+/// Whether the client does it; what the server does is waited for.
+pub(super) fn is_clients(action: &Action) -> bool {
+    match action {
+        Action::Http { .. }
+        | Action::PollStart { .. }
+        | Action::PollAbort { .. }
+        | Action::WsOpen { .. }
+        | Action::WsSend { .. }
+        | Action::WsClose {
+            by: Side::Client, ..
+        }
+        | Action::Sleep { .. }
+        | Action::Raw { .. } => true,
+        Action::PollEnd { .. }
+        | Action::PollPending { .. }
+        | Action::WsRecv { .. }
+        | Action::WsQuiet { .. }
+        | Action::WsClose {
+            by: Side::Server, ..
+        }
+        | Action::WsEnd { .. }
+        | Action::RedisDump { .. }
+        | Action::RedisPubsub { .. } => false,
+    }
+}
+
+/// Many go away at a time, and the server need not notice them one by one.
+fn goes_away(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::PollAbort { .. }
+            | Action::WsClose {
+                by: Side::Client,
+                ..
+            }
+    )
+}
+
+fn lasts_ms(action: &Action) -> f64 {
+    match action {
+        Action::Http { response, .. } | Action::WsOpen { response, .. } => response.after_ms,
+        Action::PollPending { for_ms: ms, .. }
+        | Action::WsQuiet { for_ms: ms, .. }
+        | Action::Sleep { ms } => u32::try_from(*ms).unwrap_or(u32::MAX).into(),
+        Action::Raw {
+            after_ms,
+            waited_ms,
+            ..
+        } => after_ms + f64::from(u32::try_from(*waited_ms).unwrap_or(u32::MAX)),
+        Action::PollStart { .. }
+        | Action::PollEnd { .. }
+        | Action::PollAbort { .. }
+        | Action::WsSend { .. }
+        | Action::WsRecv { .. }
+        | Action::WsClose { .. }
+        | Action::WsEnd { .. }
+        | Action::RedisDump { .. }
+        | Action::RedisPubsub { .. } => 0.0,
+    }
+}

@@ -1,0 +1,190 @@
+//! The steps of websockets.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::socket::{Socket, What};
+use super::{PATIENCE, Player, within};
+use crate::client;
+use crate::client::websocket::{Manners, WebSocket};
+use crate::compare::Comparison;
+use crate::format::{Action, Ending, Frame, Request, Response, Side, Step};
+
+/// How long the end of a connection is waited for where the recording does not show it.
+const UNRECORDED_END: Duration = Duration::from_secs(3);
+
+impl<'a> Player<'a> {
+    pub(super) async fn ws_open(
+        &mut self,
+        step: &Step,
+        conn: &'a str,
+        request: &Request,
+        expected: &Response,
+    ) {
+        let request = self.request(request);
+        let (actual, upgraded) = client::upgrade(self.target, &request, within(expected)).await;
+        self.comparison.response(expected, &actual);
+        if let Some(upgraded) = upgraded.filter(|_| expected.status == 101) {
+            let connection = WebSocket::new(upgraded, self.manners(conn));
+            self.sockets
+                .insert(conn, Socket::new(connection, step.at_ms));
+        }
+    }
+
+    /// What the client answers by itself: all but what the recording has as steps of its own. A client that left
+    /// pings unanswered is known by its server's having ended the connection without a word.
+    fn manners(&self, conn: &str) -> Manners {
+        let shows = |what: fn(&Action) -> bool| self.life_of(conn).any(|step| what(&step.action));
+        let closes = shows(|action| {
+            matches!(
+                action,
+                Action::WsClose {
+                    by: Side::Client,
+                    ..
+                }
+            )
+        });
+        let closed = shows(|action| {
+            matches!(
+                action,
+                Action::WsClose {
+                    by: Side::Server,
+                    ..
+                }
+            )
+        });
+        let ended = shows(|action| matches!(action, Action::WsEnd { .. }));
+        let sends_pongs = shows(
+            |action| matches!(action, Action::WsSend { frame, .. } if frame.opcode == "pong"),
+        );
+        Manners {
+            pongs: !sends_pongs && (closes || closed || !ended),
+            closes: !closes,
+        }
+    }
+
+    /// The steps on this connection behind the present one, until its name is given to another.
+    fn life_of(&self, conn: &str) -> impl Iterator<Item = &'a Step> {
+        let behind = self.recording.steps.iter().skip(self.number + 1);
+        let of_it = behind.filter(move |step| websocket(&step.action) == Some(conn));
+        of_it.take_while(|step| !matches!(step.action, Action::WsOpen { .. }))
+    }
+
+    /// The connection, if it is open, and what is needed to judge what comes on it.
+    fn socket(&mut self, conn: &str) -> Option<(&mut Socket, &mut Comparison)> {
+        let socket = self.sockets.get_mut(conn);
+        if socket.is_none() {
+            self.comparison.report("connection", &"open", &"not open");
+        }
+        Some((socket?, &mut self.comparison))
+    }
+
+    pub(super) fn ws_send(&mut self, conn: &str, frame: &Frame) {
+        if let Some((socket, _)) = self.socket(conn) {
+            socket.connection.send(frame);
+        }
+    }
+
+    pub(super) async fn ws_close(&mut self, conn: &str, code: Option<u16>, reason: &str) {
+        let is_last = self.life_of(conn).next().is_none();
+        let Some((socket, _)) = self.socket(conn) else {
+            return;
+        };
+        socket.connection.close(code, reason);
+        if is_last {
+            let until = Instant::now() + UNRECORDED_END;
+            while socket
+                .next(until)
+                .await
+                .is_some_and(|came| !matches!(came.what, What::End(_)))
+            {
+                socket.take();
+            }
+            self.sockets.remove(conn);
+            self.pace.settle();
+        }
+    }
+
+    pub(super) async fn ws_recv(&mut self, step: &Step, conn: &str, expected: &Frame) {
+        let until = self.pace.expected(step.at_ms) + PATIENCE;
+        let grouped = !self
+            .recording
+            .volatile
+            .iter()
+            .any(|name| name == "ws.grouping");
+        let Some((socket, comparison)) = self.socket(conn) else {
+            return;
+        };
+        let came = match expected.opcode.as_str() {
+            "ping" | "pong" => socket.control(comparison, until, expected).await,
+            _ => socket.messages(comparison, until, expected, grouped).await,
+        };
+        self.came(step, conn, came);
+    }
+
+    pub(super) async fn ws_closed(&mut self, step: &Step, conn: &str, code: u16, reason: &str) {
+        let until = self.pace.expected(step.at_ms) + PATIENCE;
+        let Some((socket, comparison)) = self.socket(conn) else {
+            return;
+        };
+        let came = socket.close_frame(comparison, until, code, reason).await;
+        self.came(step, conn, came);
+    }
+
+    pub(super) async fn ws_end(&mut self, step: &Step, conn: &str, how: Ending, closed: bool) {
+        let until = self.pace.expected(step.at_ms) + PATIENCE;
+        let Some((socket, comparison)) = self.socket(conn) else {
+            return;
+        };
+        let came = socket.end(comparison, until, how, closed).await;
+        self.came(step, conn, came);
+        self.sockets.remove(conn);
+        self.pace.settle();
+    }
+
+    /// Judges when that came which was awaited.
+    fn came(&mut self, step: &Step, conn: &str, came: Option<Instant>) {
+        let Some((socket, at)) = self.sockets.get(conn).zip(came) else {
+            return;
+        };
+        if self.pace.by_timer(socket.opened_ms, step.at_ms) {
+            let recorded_ms = step.at_ms - socket.opened_ms;
+            let played_ms = (at - socket.opened).as_secs_f64() * 1000.0;
+            self.timer(recorded_ms, played_ms);
+        }
+    }
+
+    pub(super) async fn ws_quiet(&mut self, conn: &str, within: Duration, quiet: bool) {
+        let Some((socket, comparison)) = self.socket(conn) else {
+            return;
+        };
+        let came = socket.next(Instant::now() + within).await;
+        if came.is_none() != quiet {
+            let expected = if quiet { "nothing" } else { "something" };
+            let actual = came.map_or_else(|| "nothing".into(), |came| came.what.to_string());
+            comparison.report("quiet", &expected, &actual);
+        }
+    }
+}
+
+/// The websocket that a step is about.
+fn websocket(action: &Action) -> Option<&str> {
+    match action {
+        Action::WsOpen { conn, .. }
+        | Action::WsSend { conn, .. }
+        | Action::WsRecv { conn, .. }
+        | Action::WsQuiet { conn, .. }
+        | Action::WsClose { conn, .. }
+        | Action::WsEnd { conn, .. } => Some(conn),
+        Action::Http { .. }
+        | Action::PollStart { .. }
+        | Action::PollEnd { .. }
+        | Action::PollPending { .. }
+        | Action::PollAbort { .. }
+        | Action::Sleep { .. }
+        | Action::Raw { .. }
+        | Action::RedisDump { .. }
+        | Action::RedisPubsub { .. } => None,
+    }
+}
