@@ -35,7 +35,7 @@ pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Respo
         Some(_) | None => Format::Text,
     };
     if handshake::is_handshake(request.headers()) {
-        return websocket::accept(core, request, channels, mid, format);
+        return websocket::accept(core, request, channels, mid, format).await;
     }
     match *request.method() {
         Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),

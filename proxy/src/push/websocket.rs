@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use pullgate_compat::channel::ChannelList;
-use pullgate_compat::message::MessageId;
+use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::status::Status;
 use pullgate_compat::wire::Rights;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +26,7 @@ use super::binary::{self, Outcome, Refused};
 use super::statistics::Transport;
 use crate::body::Body;
 use crate::hub::outgoing::{Format, Outgoing, caught_up};
-use crate::hub::subscriber::Closed;
+use crate::hub::subscriber::{Closed, Subscription};
 use crate::server::{Core, Counted};
 
 /// How long a closing client may take to close its side.
@@ -36,6 +36,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const TRY_AGAIN: u16 = 1013;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// A place in the hub, and what was missed before.
+type Subscribed = (Subscription, Vec<Arc<Message>>);
 
 /// Why a connection ends.
 enum End {
@@ -47,8 +50,9 @@ enum End {
     Close(u16, String),
 }
 
-/// Answers the handshake and serves the connection in a task of its own.
-pub(crate) fn accept(
+/// Answers the handshake and serves the connection in a task of its own. Whoever is told that the websocket is
+/// open listens already: the site may publish at once.
+pub(crate) async fn accept(
     core: &Arc<Core>,
     mut request: Request<Incoming>,
     channels: ChannelList,
@@ -59,12 +63,22 @@ pub(crate) fn accept(
         Ok(accepted) => accepted,
         Err(refused) => return refused.into(),
     };
+    let subscribed = match channels.is_empty() {
+        true => Err(Status::WrongChannelId),
+        false => {
+            let subscribed = core.app.hub.subscribe(core.index, &channels, mid).await;
+            subscribed.map_err(|_| Status::NoLastMessages)
+        }
+    };
     let core = Arc::clone(core);
+    let rights = Rights::Untrusted {
+        sender: channels.sender(),
+    };
     let upgrade = hyper::upgrade::on(&mut request);
     // The HTTP connection ends with the upgrade; the socket goes on to count.
     let counted = Counted::new(&core.app);
     tokio::spawn(async move {
-        serve(core, upgrade, channels, mid, format).await;
+        serve(core, upgrade, subscribed, rights, format).await;
         drop(counted);
     });
     accepted.into()
@@ -73,8 +87,8 @@ pub(crate) fn accept(
 async fn serve(
     core: Arc<Core>,
     upgrade: OnUpgrade,
-    channels: ChannelList,
-    mid: Option<MessageId>,
+    subscribed: Result<Subscribed, Status>,
+    rights: Rights,
     format: Format,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
@@ -87,13 +101,9 @@ async fn serve(
         .max_frame_size(Some(limits.max_payload));
     let mut socket =
         WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    let rights = Rights::Untrusted {
-        sender: channels.sender(),
-    };
-    let end = if channels.is_empty() {
-        refused(Status::WrongChannelId)
-    } else {
-        converse(&core, &mut socket, &channels, mid, rights, format).await
+    let end = match subscribed {
+        Ok(subscribed) => converse(&core, &mut socket, subscribed, rights, format).await,
+        Err(status) => refused(status),
     };
     if let End::Close(code, reason) = end {
         let frame = CloseFrame {
@@ -141,16 +151,11 @@ async fn close(
 async fn converse(
     core: &Core,
     socket: &mut Socket,
-    channels: &ChannelList,
-    mid: Option<MessageId>,
+    (subscription, missed): Subscribed,
     rights: Rights,
     format: Format,
 ) -> End {
     let _connected = core.app.statistics.connected(Transport::Websocket);
-    let subscribed = core.app.hub.subscribe(core.index, channels, mid).await;
-    let Ok((subscription, missed)) = subscribed else {
-        return refused(Status::NoLastMessages);
-    };
     let send_timeout = core.app.config.server.send_timeout;
     if !missed.is_empty()
         && let Err(end) = send(
