@@ -11,6 +11,7 @@
 //! | [`history`] | what is published survives crashes |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
+//! | [`replay`] | the reference's recordings played against pullgate |
 //! | [`command_line`] | check, sign, php-hook |
 
 #![allow(missing_docs, reason = "tests")]
@@ -31,3 +32,4 @@ mod hook;
 mod improvements;
 mod proxy;
 mod push;
+mod replay;

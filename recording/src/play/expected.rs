@@ -172,6 +172,17 @@ impl Socket {
         }
     }
 
+    /// Expects that nothing comes.
+    pub(super) async fn nothing(&mut self, comparison: &mut Comparison, until: Instant) {
+        while let Some(came) = self.next(until).await {
+            comparison.report("quiet", &"nothing", &came.what);
+            match came.what {
+                What::Message { .. } | What::Control(_) => self.take(),
+                What::Close(..) | What::End(_) => return,
+            };
+        }
+    }
+
     /// Reports and drops what has come in place of that which is expected.
     fn pass_over(&mut self, comparison: &mut Comparison, path: &str, expected: &dyn Display) {
         if let Some(came) = self.take() {

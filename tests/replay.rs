@@ -1,0 +1,216 @@
+//! Every recording of the reference server played against pullgate.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::harness::{Server, pullgate, root};
+
+fn recordings() -> PathBuf {
+    root().join("fixtures/push-server-0.4.0")
+}
+
+fn list() -> PathBuf {
+    recordings().join("differences.toml")
+}
+
+fn read(name: &str) -> Value {
+    let path = recordings().join(format!("{name}.json"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A server with the key, the limits and the timers of the reference.
+fn start() -> Server {
+    let recording = read("poll_text_message");
+    let limit = |name: &str| recording["limits"][name].as_u64().unwrap();
+    Server::start(
+        "http://127.0.0.1:1",
+        &format!(
+            "[push]\nsignature_key = {}\nping_interval = \"120s\"\npoll_timeout = \"40s\"\n\
+             [push.limits]\nmax_payload = {}\nmax_connections_per_channel = {}\n\
+             max_messages_per_request = {}\nmax_channels_per_request = {}\n",
+            recording["security_key"],
+            limit("maxPayload"),
+            limit("maxConnPerChannel"),
+            limit("maxMessagesPerRequest"),
+            limit("maxChannelsPerRequest"),
+        ),
+    )
+}
+
+/// Plays against the publish listener, which serves every push path.
+fn replay(server: &Server, arguments: &[&str], paths: &[&Path]) -> (bool, String) {
+    let output = pullgate()
+        .args(["replay", "--target", &format!("http://{}", server.publish)])
+        .args(arguments)
+        .args(paths)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), text + &errors)
+}
+
+/// Takes four minutes: the longest recording waits for two pings.
+#[test]
+fn every_recording_comes_out_as_recorded_or_as_reviewed() {
+    let server = start();
+    let list = list();
+    let arguments = ["--jobs", "16", "--allow", list.to_str().unwrap()];
+    let (good, report) = replay(&server, &arguments, &[&recordings()]);
+    let totals = report
+        .lines()
+        .find(|line| line.contains(" recordings: "))
+        .unwrap_or_else(|| panic!("{report}"));
+    println!("{totals}");
+    let failed: Vec<_> = report
+        .split("\n")
+        .skip_while(|line| !line.contains("FAILED"))
+        .collect();
+    assert!(good, "{}", failed.join("\n"));
+    assert!(totals.starts_with("80 recordings: "), "{totals}");
+    assert!(totals.ends_with(", 0 failed"), "{totals}");
+}
+
+/// The numbered paragraphs of docs/compatibility.md.
+fn paragraphs() -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("docs/compatibility.md")).unwrap();
+    let mut paragraphs: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let number = format!("{}. ", paragraphs.len() + 1);
+        if line.starts_with(&number) {
+            paragraphs.push(line.to_owned());
+        } else if let (Some(paragraph), true) = (paragraphs.last_mut(), line.starts_with("   ")) {
+            paragraph.push_str(line);
+        }
+    }
+    paragraphs
+}
+
+#[test]
+fn the_list_of_differences_and_its_reasons_agree() {
+    let list: toml::Table = std::fs::read_to_string(list()).unwrap().parse().unwrap();
+    let listed: BTreeSet<(usize, String)> = list["difference"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let line = entry["line"].as_integer().unwrap();
+            let recording = entry["recording"].as_str().unwrap().to_owned();
+            (line.try_into().unwrap(), recording)
+        })
+        .collect();
+    let paragraphs = paragraphs();
+    for (line, recording) in &listed {
+        assert!((1..=paragraphs.len()).contains(line), "no paragraph {line}");
+        assert!(
+            recordings().join(format!("{recording}.json")).exists(),
+            "{recording}"
+        );
+    }
+    for (index, paragraph) in paragraphs.iter().enumerate() {
+        // What is between backticks, if there is a recording of that name.
+        for name in paragraph.split('`').skip(1).step_by(2) {
+            if recordings().join(format!("{name}.json")).exists() {
+                let entry = (index + 1, name.to_owned());
+                assert!(listed.contains(&entry), "not on the list: {entry:?}");
+            }
+        }
+    }
+}
+
+/// Writes `recording` to a file, changed.
+fn changed(directory: &Path, name: &str, change: impl FnOnce(&mut Value)) -> PathBuf {
+    let mut recording = read(name);
+    change(&mut recording["steps"]);
+    let path = directory.join(format!("{name}.json"));
+    std::fs::write(&path, recording.to_string()).unwrap();
+    path
+}
+
+#[test]
+fn a_status_that_is_not_as_recorded_fails() {
+    let server = start();
+    let directory = tempfile::tempdir().unwrap();
+    let altered = changed(directory.path(), "rest_error_4012", |steps| {
+        steps[4]["response"]["status"] = 403.into();
+    });
+    let (good, report) = replay(&server, &[], &[&altered]);
+    assert!(!good);
+    for part in [
+        "rest_error_4012: FAILED\n",
+        "step 4 http POST // empty: response/status\n    expected 403\n    actual   400\n",
+        "1 recordings: 0 equal, 0 allowed, 1 failed\n",
+    ] {
+        assert!(report.contains(part), "{part:?} is missing in:\n{report}");
+    }
+    assert_eq!(report.matches("step ").count(), 1, "{report}");
+}
+
+#[test]
+fn a_byte_that_is_not_as_recorded_fails() {
+    let server = start();
+    let directory = tempfile::tempdir().unwrap();
+    let text = changed(directory.path(), "ws_text_message", |steps| {
+        let frame = steps[2]["data_utf8"].as_str().unwrap();
+        steps[2]["data_utf8"] = frame.replace("hello", "hullo").into();
+    });
+    let binary = changed(directory.path(), "poll_binary_message", |steps| {
+        // The sender's type, the last byte of the batch.
+        let batch = steps[2]["response"]["body_base64"].as_str().unwrap();
+        steps[2]["response"]["body_base64"] = batch.replace("CAI=", "CAA=").into();
+    });
+    let (good, report) = replay(&server, &["--jobs", "2"], &[&text, &binary]);
+    assert!(!good);
+    for part in [
+        "step 2 ws-recv w1: message 1/body\n",
+        "step 2 poll-end p1: response/body/message 1/sender\n",
+    ] {
+        assert!(report.contains(part), "{part:?} is missing in:\n{report}");
+    }
+    assert_eq!(report.matches("step ").count(), 2, "{report}");
+}
+
+#[test]
+fn a_listed_difference_that_does_not_show_fails() {
+    let server = start();
+    let directory = tempfile::tempdir().unwrap();
+    let list = directory.path().join("list.toml");
+    let entry = "[[difference]]\nrecording = \"options_sub\"\nsteps = [1]\nline = 1\n";
+    let options = recordings().join("options_sub.json");
+    let arguments = ["--allow", list.to_str().unwrap()];
+
+    std::fs::write(&list, entry).unwrap();
+    let (good, report) = replay(&server, &arguments, &[&options]);
+    assert!(
+        !good && report.contains("step 1 shows no difference any more"),
+        "{report}"
+    );
+    assert!(report.contains("list.toml:3"), "{report}");
+
+    std::fs::write(&list, format!("{entry}sometimes = true\n")).unwrap();
+    let (good, report) = replay(&server, &arguments, &[&options]);
+    assert!(good, "{report}");
+
+    std::fs::write(&list, entry.replace("[1]", "[99]")).unwrap();
+    let (good, report) = replay(&server, &arguments, &[&options]);
+    assert!(
+        !good && report.contains("list.toml:3: steps: options_sub has no step 99"),
+        "{report}"
+    );
+}
+
+#[test]
+fn nobody_at_the_target_is_one_clear_error() {
+    let output = pullgate()
+        .args(["replay", "--target", "http://127.0.0.1:1"])
+        .arg(recordings())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && errors.starts_with("http://127.0.0.1:1: "),
+        "{errors}"
+    );
+}
