@@ -132,7 +132,10 @@ fn created_is_seconds_or_the_low_bits_of_milliseconds() {
     let low_bits = |unix_ms: u64| (unix_ms & u64::from(u32::MAX)).try_into().unwrap();
     let expected = published(1_700_000_000, 1, "a", low_bits(THEN));
     assert_eq!(
-        between(&binary(&[expected.clone()]), &binary(&[came(7, "a")])),
+        between(
+            &binary(std::slice::from_ref(&expected)),
+            &binary(&[came(7, "a")])
+        ),
         ["response/body/message 1/created: low 32 bits of milliseconds | seconds"]
     );
     let actual = published(1_800_000_000, 7, "a", low_bits(NOW));
