@@ -91,6 +91,18 @@ fn a_websocket_gets_what_is_published_and_catches_up() {
 }
 
 #[test]
+fn a_websocket_that_is_open_listens() {
+    let server = start("");
+    let channel = signed(&server, A);
+    for _ in 0..50 {
+        let mut socket = websocket(&server, &format!("CHANNEL_ID={channel}"));
+        publish(&server, A, "at once", 0);
+        let frame = socket.read().unwrap().into_text().unwrap();
+        assert_eq!(bodies(&frame), ["at once"]);
+    }
+}
+
+#[test]
 fn a_poll_gets_the_next_message_or_304() {
     let server = start("poll_timeout = \"700ms\"\n");
     let target = format!("/bitrix/sub/?CHANNEL_ID={}", signed(&server, A));

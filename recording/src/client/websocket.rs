@@ -1,9 +1,6 @@
 //! A websocket client on raw frames (RFC 6455): it sends what was recorded, right or wrong, and queues what
 //! comes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -18,7 +15,7 @@ use crate::format::{Ending, Frame};
 const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
 
 /// What a close frame without a code stands for.
-const NO_CODE: u16 = 1005;
+pub(crate) const NO_CODE: u16 = 1005;
 
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -49,36 +46,25 @@ pub(crate) enum Event {
     End(Ending),
 }
 
-/// What the client answers by itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Manners {
-    /// Pings by pongs.
-    pub(crate) pongs: bool,
-    /// A close frame by a close frame.
-    pub(crate) closes: bool,
-}
-
 /// An open connection. It is dropped without a close frame.
 pub(crate) struct WebSocket {
     pub(crate) arrivals: UnboundedReceiver<Arrival>,
     outgoing: UnboundedSender<Vec<u8>>,
-    closing: Arc<AtomicBool>,
     tasks: [AbortHandle; 2],
 }
 
 impl WebSocket {
-    pub(crate) fn new(upgraded: Upgraded, manners: Manners) -> Self {
+    /// A connection whose pings are answered at once, or never.
+    pub(crate) fn new(upgraded: Upgraded, answers_pings: bool) -> Self {
         let (outgoing, sending) = mpsc::unbounded_channel();
         let (came, arrivals) = mpsc::unbounded_channel();
-        let closing = Arc::new(AtomicBool::new(false));
         // A task of its own, as the server may have stopped to read.
         let writer = tokio::spawn(write(upgraded.outgoing, sending)).abort_handle();
         let reader = Reader {
             incoming: upgraded.incoming,
             came,
             outgoing: outgoing.clone(),
-            manners,
-            closing: Arc::clone(&closing),
+            answers_pings,
         };
         let connection = writer.clone();
         let reader = tokio::spawn(async move {
@@ -89,7 +75,6 @@ impl WebSocket {
         Self {
             arrivals,
             outgoing,
-            closing,
             tasks: [writer, reader.abort_handle()],
         }
     }
@@ -101,9 +86,6 @@ impl WebSocket {
             .opcode_number
             .or(named.map(|(number, _)| *number))
             .unwrap_or_default();
-        if opcode == CLOSE {
-            self.closing.store(true, Ordering::Relaxed);
-        }
         let data = frame.data.as_deref().unwrap_or_default();
         let first = u8::from(frame.fin.unwrap_or(true)) << 7
             | (frame.rsv.unwrap_or_default() & 7) << 4
@@ -114,10 +96,9 @@ impl WebSocket {
             .send(encode(first, data, frame.masked.unwrap_or(true)));
     }
 
-    /// Sends a close frame.
+    /// Sends a close frame; without a code, an empty one.
     pub(crate) fn close(&self, code: Option<u16>, reason: &str) {
         let data = code.map(|code| [&code.to_be_bytes(), reason.as_bytes()].concat());
-        self.closing.store(true, Ordering::Relaxed);
         let _ = self
             .outgoing
             .send(encode(0x80 | CLOSE, &data.unwrap_or_default(), true));
@@ -146,8 +127,7 @@ struct Reader {
     incoming: Incoming,
     came: UnboundedSender<Arrival>,
     outgoing: UnboundedSender<Vec<u8>>,
-    manners: Manners,
-    closing: Arc<AtomicBool>,
+    answers_pings: bool,
 }
 
 impl Reader {
@@ -202,12 +182,9 @@ impl Reader {
                 code,
                 String::from_utf8_lossy(reason).into_owned(),
             ));
-            if self.manners.closes && !self.closing.swap(true, Ordering::Relaxed) {
-                let _ = self.outgoing.send(encode(0x80 | CLOSE, &payload, true));
-            }
             return;
         }
-        if opcode == PING && self.manners.pongs {
+        if opcode == PING && self.answers_pings {
             let _ = self.outgoing.send(encode(0x80 | PONG, &payload, true));
         }
         self.report(Event::Frame(received(opcode, payload)));

@@ -11,6 +11,9 @@ use crate::format::{Action, Recording, Side, Step};
 /// their server was near and had nothing else to do.
 const SETTLING: Duration = Duration::from_millis(250);
 
+/// Between polls, of which only the order matters. Many in a row must stay within the timeout of the first.
+const BETWEEN_POLLS: Duration = Duration::from_millis(100);
+
 /// Keeps at least the recorded time between steps of the client. What takes longer moves all that follows.
 pub(super) struct Pace {
     /// Times of the client's steps, in their order.
@@ -18,8 +21,8 @@ pub(super) struct Pace {
     length: Duration,
     /// The client's last step: its recorded time, and when it was played.
     last: (f64, Instant),
-    /// When the server has settled.
-    settled: Instant,
+    /// When polls or connections last came or went.
+    changed: Instant,
 }
 
 impl Pace {
@@ -35,7 +38,7 @@ impl Pace {
             clients,
             length: milliseconds(ends.fold(0.0, f64::max)) + SETTLING * settlings,
             last: (0.0, now),
-            settled: now,
+            changed: now,
         }
     }
 
@@ -48,17 +51,17 @@ impl Pace {
     pub(super) async fn turn(&mut self, step: &Step) {
         let (at_ms, played) = self.last;
         let turn = played + milliseconds(step.at_ms - at_ms);
-        sleep_until(match goes_away(&step.action) {
-            true => turn,
-            false => turn.max(self.settled),
-        })
-        .await;
+        let turn = turn.max(self.changed + settling(&step.action));
+        // What was sent in one go goes out in one go: a timer would take a millisecond.
+        if turn > Instant::now() + Duration::from_millis(1) {
+            sleep_until(turn).await;
+        }
         self.last = (step.at_ms, Instant::now());
     }
 
     /// Gives the server time before the client's next step.
     pub(super) fn settle(&mut self) {
-        self.settled = Instant::now() + SETTLING;
+        self.changed = Instant::now();
     }
 
     /// When that which came at `at_ms` comes now.
@@ -108,16 +111,29 @@ pub(super) fn is_clients(action: &Action) -> bool {
     }
 }
 
-/// Many go away at a time, and the server need not notice them one by one.
-fn goes_away(action: &Action) -> bool {
-    matches!(
-        action,
+/// How long before this step polls and connections must have come or gone.
+fn settling(action: &Action) -> Duration {
+    match action {
+        Action::PollStart { .. } => BETWEEN_POLLS,
+        // Many go away at a time, and the server need not notice them one by one.
         Action::PollAbort { .. }
-            | Action::WsClose {
-                by: Side::Client,
-                ..
-            }
-    )
+        | Action::WsClose {
+            by: Side::Client, ..
+        } => Duration::ZERO,
+        Action::Http { .. }
+        | Action::PollEnd { .. }
+        | Action::PollPending { .. }
+        | Action::WsOpen { .. }
+        | Action::WsSend { .. }
+        | Action::WsRecv { .. }
+        | Action::WsQuiet { .. }
+        | Action::WsClose { .. }
+        | Action::WsEnd { .. }
+        | Action::Sleep { .. }
+        | Action::Raw { .. }
+        | Action::RedisDump { .. }
+        | Action::RedisPubsub { .. } => SETTLING,
+    }
 }
 
 fn lasts_ms(action: &Action) -> f64 {

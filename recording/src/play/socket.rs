@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::websocket::{Arrival, Event, WebSocket};
+use crate::client::websocket::{Arrival, Event, NO_CODE, WebSocket};
 use crate::format::{Ending, Frame};
 use crate::message::{Form, Message, split};
 
@@ -47,6 +47,8 @@ pub(super) struct Socket {
     pub(super) opened_ms: f64,
     /// Whether a close frame has come.
     pub(super) closed: bool,
+    /// Whether a close frame is still to be answered.
+    answers_close: bool,
     waiting: VecDeque<Came>,
     frames: usize,
     /// The frame of the message that was taken last.
@@ -54,12 +56,13 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(connection: WebSocket, opened_ms: f64) -> Self {
+    pub(super) fn new(connection: WebSocket, answers_close: bool, opened_ms: f64) -> Self {
         Self {
             connection,
             opened: Instant::now(),
             opened_ms,
             closed: false,
+            answers_close,
             waiting: VecDeque::new(),
             frames: 0,
             last_frame: None,
@@ -75,9 +78,17 @@ impl Socket {
         self.waiting.front()
     }
 
-    /// Takes what [`Self::next`] has shown.
+    /// Takes what [`Self::next`] has shown. A close frame is answered now, and not as soon as it comes: in the recording
+    /// the client had sent by then what the steps before say.
     pub(super) fn take(&mut self) -> Option<Came> {
-        self.waiting.pop_front()
+        let came = self.waiting.pop_front();
+        if let Some(What::Close(code, reason)) = came.as_ref().map(|came| &came.what)
+            && std::mem::take(&mut self.answers_close)
+        {
+            let code = Some(*code).filter(|code| *code != NO_CODE);
+            self.connection.close(code, reason);
+        }
+        came
     }
 
     /// The frame whose messages still wait.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::socket::{Socket, What};
 use super::{PATIENCE, Player, within};
 use crate::client;
-use crate::client::websocket::{Manners, WebSocket};
+use crate::client::websocket::WebSocket;
 use crate::compare::Comparison;
 use crate::format::{Action, Ending, Frame, Request, Response, Side, Step};
 
@@ -26,42 +26,32 @@ impl<'a> Player<'a> {
         let (actual, upgraded) = client::upgrade(self.target, &request, within(expected)).await;
         self.comparison.response(expected, &actual);
         if let Some(upgraded) = upgraded.filter(|_| expected.status == 101) {
-            let connection = WebSocket::new(upgraded, self.manners(conn));
-            self.sockets
-                .insert(conn, Socket::new(connection, step.at_ms));
+            let (answers_pings, answers_close) = self.manners(conn);
+            let connection = WebSocket::new(upgraded, answers_pings);
+            let socket = Socket::new(connection, answers_close, step.at_ms);
+            self.sockets.insert(conn, socket);
         }
     }
 
-    /// What the client answers by itself: all but what the recording has as steps of its own. A client that left
-    /// pings unanswered is known by its server's having ended the connection without a word.
-    fn manners(&self, conn: &str) -> Manners {
-        let shows = |what: fn(&Action) -> bool| self.life_of(conn).any(|step| what(&step.action));
-        let closes = shows(|action| {
-            matches!(
-                action,
-                Action::WsClose {
-                    by: Side::Client,
-                    ..
-                }
+    /// Whether the client answers pings, and the server's close frame, by itself: unless the recording has the
+    /// answers as steps. A client that left pings unanswered is known by its server's having ended the connection
+    /// without a word.
+    fn manners(&self, conn: &str) -> (bool, bool) {
+        let shows =
+            |what: &dyn Fn(&Action) -> bool| self.life_of(conn).any(|step| what(&step.action));
+        let closes =
+            |side| shows(&|action| matches!(action, Action::WsClose { by, .. } if *by == side));
+        let sends = |opcode| {
+            shows(
+                &|action| matches!(action, Action::WsSend { frame, .. } if frame.opcode == opcode),
             )
-        });
-        let closed = shows(|action| {
-            matches!(
-                action,
-                Action::WsClose {
-                    by: Side::Server,
-                    ..
-                }
-            )
-        });
-        let ended = shows(|action| matches!(action, Action::WsEnd { .. }));
-        let sends_pongs = shows(
-            |action| matches!(action, Action::WsSend { frame, .. } if frame.opcode == "pong"),
-        );
-        Manners {
-            pongs: !sends_pongs && (closes || closed || !ended),
-            closes: !closes,
-        }
+        };
+        let ended_silently = shows(&|action| matches!(action, Action::WsEnd { .. }))
+            && !closes(Side::Client)
+            && !closes(Side::Server);
+        let answers_pings = !sends("pong") && !ended_silently;
+        let answers_close = !sends("close") && !closes(Side::Client);
+        (answers_pings, answers_close)
     }
 
     /// The steps on this connection behind the present one, until its name is given to another.
