@@ -116,7 +116,8 @@ fn settling(action: &Action) -> Duration {
     match action {
         Action::PollStart { .. } => BETWEEN_POLLS,
         // Many go away at a time, and the server need not notice them one by one.
-        Action::PollAbort { .. }
+        Action::Sleep { .. }
+        | Action::PollAbort { .. }
         | Action::WsClose {
             by: Side::Client, ..
         } => Duration::ZERO,
@@ -129,7 +130,6 @@ fn settling(action: &Action) -> Duration {
         | Action::WsQuiet { .. }
         | Action::WsClose { .. }
         | Action::WsEnd { .. }
-        | Action::Sleep { .. }
         | Action::Raw { .. }
         | Action::RedisDump { .. }
         | Action::RedisPubsub { .. } => SETTLING,
