@@ -1,12 +1,13 @@
 //! Every recording of the reference server played against pullgate.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use serde_json::Value;
 
-use crate::harness::{Server, pullgate, root};
+use crate::harness::{Server, pullgate, root, upstream};
 
 fn recordings() -> PathBuf {
     root().join("fixtures/push-server-0.4.0")
@@ -224,4 +225,26 @@ fn nobody_at_the_target_is_one_clear_error() {
         !output.status.success() && errors.starts_with("http://127.0.0.1:1: "),
         "{errors}"
     );
+}
+
+#[test]
+fn whatever_answers_the_play_ends_with_a_report() {
+    let answers: [&[u8]; 3] = [
+        b"",
+        b"SSH-2.0-x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+    ];
+    for answer in answers {
+        let url = upstream(move |mut stream, _| {
+            let _ = stream.write_all(answer);
+        });
+        let output = pullgate()
+            .args(["replay", "--target", &url])
+            .arg(recordings().join("rest_error_4012.json"))
+            .output()
+            .unwrap();
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success());
+        assert_eq!(report.matches(": response\n").count(), 8, "{report}");
+    }
 }

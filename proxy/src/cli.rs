@@ -50,22 +50,25 @@ pub(crate) enum Command {
     },
     /// Play recordings again against a running push server and report what differs.
     ///
-    /// Each step is played as it was recorded and not earlier; a recording takes as long as it took then. The target
-    /// needs the recorded site's signature key and limits, the recorded server's timers (`push.poll_timeout`,
-    /// `push.ping_interval`), nothing in its history, and a listener that may publish. Recordings that share channels
-    /// must not be played at the same time.
+    /// Each step is played as it was recorded and not earlier, so a recording takes as long as it did. Statuses,
+    /// bodies, websocket frames, close codes and the headers that clients depend on are compared, timers of at least
+    /// 10 s too; ids and times must have their form. The exit status is 1 if a difference is not allowed.
+    ///
+    /// The target needs the recorded site's signature key, the recorded server's limits and timers
+    /// (`push.poll_timeout`, `push.ping_interval`), a history without these channels, and a listener that may publish.
     Replay {
         /// Recordings (*.json), and folders of them
         #[arg(required = true)]
         recordings: Vec<PathBuf>,
-        /// The server: http://host:port
-        #[arg(long)]
+        /// The server, as http://host:port
+        #[arg(long, value_name = "URL")]
         target: pullgate_recording::client::Target,
-        /// A reviewed list of differences that are no failures (TOML); steps count from 0
-        #[arg(long)]
+        /// A reviewed list of differences (TOML), each `[[difference]]` with recording, steps (from 0) and line, the
+        /// number of the reason in docs/compatibility.md; what is listed and does not show is a failure too
+        #[arg(long, value_name = "FILE")]
         allow: Option<PathBuf>,
-        /// How many recordings are played at the same time
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        /// How many recordings to play at the same time; only one where they share channels
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
         jobs: u16,
     },
 }

@@ -5,8 +5,8 @@
 //! | [`format`](mod@format) | a recording as types |
 //! | [`payload`] | its bytes |
 //! | [`replay`] | plays recordings again and reports what differs |
-//! | [`play`] | one recording, step by step, through [`client`] |
-//! | [`compare`] | what is compared, and what may differ: [`message`], [`mids`], [`stats`] |
+//! | `play` | one recording, step by step, through [`client`] |
+//! | `compare` | what is compared, and what may differ; `message`, `mids` and `stats` help |
 //! | [`allowed`] | the reviewed list of differences |
 
 pub mod allowed;
