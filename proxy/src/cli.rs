@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::record::Record;
+
 /// A reverse proxy and push server for PHP sites.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -71,6 +73,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
         jobs: u16,
     },
+    /// Stand in front of a push server and write down what passes, for `pullgate replay`.
+    Record(Record),
 }
 
 #[derive(Debug, Args)]

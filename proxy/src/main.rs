@@ -16,6 +16,8 @@ mod guest;
 mod history;
 mod hub;
 mod push;
+mod record;
+mod replay;
 mod route;
 mod server;
 mod state;
@@ -30,7 +32,6 @@ use std::sync::atomic::AtomicUsize;
 use clap::Parser;
 use pullgate_compat::guest::GuestKeys;
 use pullgate_compat::signature::SignatureKey;
-use pullgate_recording::replay;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -108,28 +109,17 @@ fn command(command: Command) -> Result<(), Failure> {
             target,
             allow,
             jobs,
-        } => replay(&replay::Options {
+        } => replay::run(&pullgate_recording::replay::Options {
             recordings,
             target,
             allow,
             jobs: jobs.into(),
         }),
-    }
-}
-
-fn replay(options: &replay::Options) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let totals = runtime.block_on(replay::replay(options, |outcome| {
-        if !outcome.is_equal() {
-            println!("{outcome}");
+        Command::Record(arguments) => {
+            start_log("info", LogFormat::Text);
+            raise_file_limit();
+            record::run(arguments, stop_signal()?)
         }
-    }))?;
-    println!("{totals}");
-    match totals.failed {
-        0 => Ok(()),
-        _ => Err("what came is not what was recorded".into()),
     }
 }
 
@@ -145,7 +135,7 @@ fn load(path: &Path) -> Result<Config, Failure> {
 }
 
 fn run(config: Config) -> Result<(), Failure> {
-    start_log(&config.log);
+    start_log(&config.log.level, config.log.format);
     raise_file_limit();
     let state = Arc::new(State::open(&config.server.state_dir)?);
     let key = signature_key(&config)?;
@@ -304,15 +294,15 @@ fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
     Ok(stopped)
 }
 
-fn start_log(log: &config::Log) {
+fn start_log(level: &str, format: LogFormat) {
     // The store tells every step; what the administrator asks for comes behind, and wins.
-    let filter = format!("fjall=warn,lsm_tree=warn,{}", log.level);
+    let filter = format!("fjall=warn,lsm_tree=warn,{level}");
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_default();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false);
-    match log.format {
+    match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }

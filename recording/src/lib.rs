@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`format`](mod@format) | a recording as types |
 //! | [`payload`] | its bytes |
+//! | [`record`] | writes them: `tap` sees what passes, `mask` takes the secrets out |
 //! | [`replay`] | plays recordings again and reports what differs |
 //! | `play` | one recording, step by step, through [`client`] |
 //! | `compare` | what is compared, and what may differ; `message`, `mids` and `stats` help |
@@ -14,10 +15,13 @@ pub mod client;
 mod compare;
 pub mod format;
 mod headers;
+mod mask;
 mod message;
 mod mids;
 pub mod payload;
 mod play;
+pub mod record;
 pub mod replay;
 mod short;
 mod stats;
+mod tap;

@@ -52,6 +52,16 @@ pub(crate) fn load(path: &Path) -> Outcome {
     read(reading)
 }
 
+/// A duration of the command line.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, Mismatch> {
+    units::duration(text, "a duration with a unit, such as \"10m\"".to_owned())
+}
+
+/// A size of the command line.
+pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
+    units::size(text, "a size with a unit, such as \"64MiB\"".to_owned())
+}
+
 /// What holds without a file.
 pub(crate) fn defaults(upstream: Origin) -> Config {
     let reading = Reading::new("", Path::new(""), &variable);
