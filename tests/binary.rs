@@ -24,7 +24,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn receiver(hex: &str, private: bool, signature: &[u8]) -> Vec<u8> {
+pub(crate) fn receiver(hex: &str, private: bool, signature: &[u8]) -> Vec<u8> {
     let mut receiver = field(1, &HEXLOWER.decode(hex.as_bytes()).unwrap());
     receiver.extend([2 << 3, u8::from(private)]);
     receiver.extend(field(3, signature));
@@ -32,7 +32,7 @@ fn receiver(hex: &str, private: bool, signature: &[u8]) -> Vec<u8> {
 }
 
 /// A `RequestBatch` with one message, kept for a minute.
-fn publish(receivers: &[Vec<u8>], body: &str) -> Vec<u8> {
+pub(crate) fn publish(receivers: &[Vec<u8>], body: &str) -> Vec<u8> {
     publish_all(receivers, &[body])
 }
 
@@ -54,7 +54,7 @@ fn publish_all(receivers: &[Vec<u8>], bodies: &[&str]) -> Vec<u8> {
     field(1, &field(1, &messages))
 }
 
-fn post(address: &str, target: &str, body: &[u8]) -> crate::harness::Response {
+pub(crate) fn post(address: &str, target: &str, body: &[u8]) -> crate::harness::Response {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     write!(
@@ -77,7 +77,7 @@ pub(crate) fn messages(batch: &[u8]) -> Vec<Message> {
         .collect()
 }
 
-fn public_signature(server: &Server) -> Vec<u8> {
+pub(crate) fn public_signature(server: &Server) -> Vec<u8> {
     let signed = signed(server, &format!("public:{B}"));
     HEXLOWER
         .decode(signed.rsplit_once('.').unwrap().1.as_bytes())

@@ -12,6 +12,7 @@
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
 //! | [`replay`] | the reference's recordings played against pullgate |
+//! | [`record`] | what passes a recorder is written down, masked or not, and nothing of it changes |
 //! | [`command_line`] | check, sign, php-hook |
 
 #![allow(missing_docs, reason = "tests")]
@@ -33,3 +34,4 @@ mod improvements;
 mod proxy;
 mod push;
 mod replay;
+mod record;
