@@ -5,6 +5,7 @@
     reason = "steps of other kinds are of no interest"
 )]
 
+mod arguments;
 mod recorder;
 
 use std::io::{Read, Write};
@@ -15,7 +16,7 @@ use pullgate_compat::signature::{Algorithm, SignatureKey};
 use pullgate_compat::wire::decode_response;
 use pullgate_recording::format::Action;
 
-use crate::harness::{Response, SIGNATURE_KEY, get, pullgate, read_response, upstream, wait_for};
+use crate::harness::{SIGNATURE_KEY, get, upstream, wait_for};
 use crate::push::{A, B, bodies, signed, start};
 use recorder::{C, Recorder, frames, kinds, polled, sent, talk};
 
@@ -324,50 +325,4 @@ fn a_masked_recording_tells_nothing() {
             assert_eq!(is_right, ids.contains(':'), "{value}");
         }
     }
-}
-
-#[test]
-fn what_is_asked_for_must_make_sense() {
-    let refused = |arguments: &[&str]| {
-        let output = pullgate().arg("record").args(arguments).output().unwrap();
-        assert!(!output.status.success());
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().to_str().unwrap();
-    let listen = ["--listen", "127.0.0.1:0", "--out", out];
-    let with = |more: &[&'static str]| refused(&[&listen[..], more].concat());
-    assert!(with(&["--upstream", "https://x"]).contains("only http and unix:"));
-    let error = with(&["--upstream", "http://x", "--mask"]);
-    assert!(error.contains("--signature-key-file"), "{error}");
-    let error = with(&["--upstream", "http://x", "--name", "../x"]);
-    assert!(error.contains("is no name"), "{error}");
-    std::fs::write(directory.path().join("x.json"), "").unwrap();
-    let error = with(&["--upstream", "http://x", "--name", "x"]);
-    assert!(error.contains("x.json"), "{error}");
-    let error = with(&["--upstream", "http://x", "--listen", "127.0.0.1:0"]);
-    assert!(error.contains("needs its --upstream"), "{error}");
-    let answer = read_after(&listen);
-    assert_eq!(answer.status, 404);
-}
-
-/// A recorder that stops by itself, in front of a server that says 404.
-fn read_after(listen: &[&str]) -> Response {
-    let url = upstream(|mut stream, _| {
-        write!(
-            stream,
-            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-    });
-    let recorder = Recorder::start(
-        &url,
-        &["--for", "500ms", "--listen", listen[1], "--upstream", &url],
-    );
-    let mut stream = TcpStream::connect(&recorder.address).unwrap();
-    write!(stream, "GET /bitrix/sub/ HTTP/1.1\r\n\r\n").unwrap();
-    let answer = read_response(stream);
-    let mut recorder = recorder;
-    assert!(recorder.child.wait().unwrap().success());
-    answer
 }

@@ -98,7 +98,10 @@ impl Exchange {
             None => Kept::TooLong,
         };
         if kept == Kept::TooLong {
-            tracing::warn!(length, target = %head.target, "request passed on and not recorded: its body is too long");
+            tracing::warn!(
+                length,
+                "a request is passed on and not recorded: its body is too long"
+            );
         }
         self.sent = Some((now, kept));
         let request = head.with_body(body.filter(|_| has_body));
