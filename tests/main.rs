@@ -33,5 +33,5 @@ mod hook;
 mod improvements;
 mod proxy;
 mod push;
-mod replay;
 mod record;
+mod replay;
