@@ -13,7 +13,7 @@
 //! key = HMAC-SHA256(secret, "pullgate-1" 00 purpose 00 site)
 //! ```
 //!
-//! where purpose is `guest-cookie` or `guest-token` and site is the site's name. Of several secrets the
+//! where purpose is `guest-cookie`, `guest-token` or `guest-channel` and site is the site's name. Of several secrets the
 //! first signs and all verify, so that a new one can be put before an old one.
 
 use std::fmt;
@@ -24,9 +24,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+mod channels;
 mod cookie;
 mod token;
 
+pub use channels::{EPOCH, GuestChannels};
 pub use cookie::GuestCookie;
 
 /// The number of a guest: 1 to 2147483647, because the site keeps it, negative, in a signed column of
@@ -62,6 +64,7 @@ impl fmt::Display for GuestId {
 pub struct GuestKeys {
     cookie: Keys,
     token: Keys,
+    channel: Keys,
 }
 
 impl GuestKeys {
@@ -89,6 +92,7 @@ impl GuestKeys {
         Ok(Self {
             cookie: Keys::derive(secrets, "guest-cookie", site),
             token: Keys::derive(secrets, "guest-token", site),
+            channel: Keys::derive(secrets, "guest-channel", site),
         })
     }
 }

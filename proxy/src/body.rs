@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
@@ -14,12 +15,13 @@ use crate::upstream::pool::Lease;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A response body.
-#[derive(Debug)]
 pub(crate) enum Body {
     /// Ours, whole.
     Full(Option<Bytes>),
     /// The site's; its connection goes back to the pool behind the last byte.
     Upstream(Streamed, Option<Lease>),
+    /// Ours, as it comes.
+    Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
 impl Body {
@@ -53,6 +55,10 @@ impl HttpBody for Body {
                 }
                 Poll::Ready(frame)
             }
+            Self::Events(events) => {
+                let piece = ready!(events.as_mut().poll_next(cx));
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
         }
     }
 
@@ -60,6 +66,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(bytes) => bytes.is_none(),
             Self::Upstream(body, _) => body.is_end_stream(),
+            Self::Events(_) => false,
         }
     }
 
@@ -69,6 +76,7 @@ impl HttpBody for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Upstream(body, _) => body.size_hint(),
+            Self::Events(_) => SizeHint::default(),
         }
     }
 }

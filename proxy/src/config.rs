@@ -124,6 +124,18 @@ pub(crate) struct Guest {
     pub(crate) new_per_minute: u32,
     /// What to do when a response that sets the cookie may be kept by shared caches.
     pub(crate) shared_cache: SharedCache,
+    pub(crate) push: GuestPush,
+}
+
+/// `[guest.push]`: pullgate's own channels for guests.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestPush {
+    /// Whether a guest's `pull.config.get` is answered here. Default true; false leaves it to the site.
+    pub(crate) enabled: bool,
+    /// The protocol that the guest's client is told to speak: 3 (text) or 4 (protobuf). Default 4.
+    pub(crate) version: u8,
+    /// When the client asks again, at most half a day. Default 12 h.
+    pub(crate) config_ttl: Duration,
 }
 
 /// `SameSite` of the guest cookie.

@@ -1,7 +1,10 @@
 //! Who is a guest: strip what is forged, verify the cookie, mint a number, tell PHP, set the cookie.
 
+pub(crate) mod channels;
 pub(crate) mod ids;
 pub(crate) mod limits;
+pub(crate) mod page;
+pub(crate) mod rest;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,6 +87,21 @@ impl Guests {
         }
         let cookie = set.then(|| self.cookie(id, now, visitor.https))?;
         cookie.try_into().ok().map(SetCookie)
+    }
+
+    /// The guest that a request's cookie proves.
+    pub(crate) fn proven(&self, headers: &HeaderMap) -> Option<GuestId> {
+        let max_age = self.config.cookie_max_age.as_secs();
+        cookies(headers, &self.config.cookie)
+            .find_map(|value| {
+                self.keys
+                    .verify_cookie(value, unix_time().as_secs(), max_age)
+            })
+            .map(|cookie| cookie.id)
+    }
+
+    pub(crate) fn keys(&self) -> &GuestKeys {
+        &self.keys
     }
 
     /// For metrics.

@@ -1,6 +1,8 @@
 //! The push endpoints: decode with `compat`, ask the hub, encode with `compat`.
 
 pub(crate) mod binary;
+pub(crate) mod events;
+mod numbers;
 pub(crate) mod publish;
 pub(crate) mod statistics;
 pub(crate) mod subscribe;

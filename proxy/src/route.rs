@@ -7,6 +7,9 @@ use crate::config::{Paths, Role};
 /// Served on publish listeners alone.
 const CONTROL: &str = "/systemctl/";
 
+/// Served on site listeners, if guests have channels of pullgate's own.
+const PULLGATE: &str = "/pullgate/";
+
 /// Which part of pullgate answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -18,6 +21,8 @@ pub(crate) enum Route {
     Stat,
     /// Orders to the server, all of which the reference refuses outside its vendor's cloud.
     Control,
+    /// `/pullgate/`: what guests' pages ask of us.
+    Pullgate,
     Site,
     Admin,
     NotFound,
@@ -38,6 +43,7 @@ impl Route {
             (Some(route), _) => route,
             (None, Role::Publish) if path.starts_with(CONTROL) => Self::Control,
             (None, Role::Publish) => Self::NotFound,
+            (None, _) if path.starts_with(PULLGATE) => Self::Pullgate,
             (None, _) => Self::Site,
         }
     }
@@ -139,5 +145,6 @@ mod tests {
         assert_eq!(route(Role::Admin, "/bitrix/pub/"), Route::Admin);
         assert_eq!(route(Role::Publish, "/systemctl/"), Route::Control);
         assert_eq!(route(Role::Site, "/systemctl/"), Route::Site);
+        assert_eq!(route(Role::Site, "/pullgate/guest.js"), Route::Pullgate);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod listen;
 pub(crate) mod request;
+mod rest;
 pub(crate) mod stream;
 
 use std::convert::Infallible;
@@ -41,6 +42,15 @@ pub(crate) struct App {
     pub(crate) guests: Option<Guests>,
     pub(crate) statistics: Statistics,
     pub(crate) connections: AtomicUsize,
+}
+
+impl App {
+    /// The guests, if they have channels of pullgate's own.
+    pub(crate) fn guest_push(&self) -> Option<&Guests> {
+        self.guests
+            .as_ref()
+            .filter(|_| self.config.guest.push.enabled)
+    }
 }
 
 /// Everything a core has one of.

@@ -20,8 +20,8 @@ use self::section::Section;
 use self::units::{days, hours, mib, seconds};
 use self::value::Value;
 use super::{
-    Address, Config, Engine, Guest, History, Limits, Listener, Log, LogFormat, Origin, Paths, Push,
-    Role, SameSite, Server, SharedCache, Upstream,
+    Address, Config, Engine, Guest, GuestPush, History, Limits, Listener, Log, LogFormat, Origin,
+    Paths, Push, Role, SameSite, Server, SharedCache, Upstream,
 };
 use crate::history::disk::Durability;
 
@@ -179,12 +179,8 @@ fn guest(s: &mut Section<'_>) -> Guest {
         exclude: s.list("exclude", excluded(), names::path_prefix),
         new_per_minute: s.number("new_per_minute", 60, 1..=MANY),
         shared_cache: s.one_of("shared_cache", SharedCache::Private, &SHARED_CACHES),
+        push: s.section("push", guest_push),
     };
-    // Checked though this version always answers guests, and as version 4.
-    s.section("push", |s| {
-        s.flag("enabled", true);
-        s.number("version", 4u8, 3..=4);
-    });
     checks::headers_differ(s, &guest);
     checks::cookie_is_kept(s, &guest);
     guest
@@ -192,6 +188,16 @@ fn guest(s: &mut Section<'_>) -> Guest {
 
 fn excluded() -> Vec<String> {
     strings(&["/bitrix/admin/", "/upload/"])
+}
+
+fn guest_push(s: &mut Section<'_>) -> GuestPush {
+    let config_ttl = s.duration("config_ttl", hours(12));
+    checks::within_an_epoch(s, config_ttl);
+    GuestPush {
+        enabled: s.flag("enabled", true),
+        version: s.number("version", 4, 3..=4),
+        config_ttl,
+    }
 }
 
 fn push(s: &mut Section<'_>) -> Push {

@@ -7,6 +7,7 @@ use pullgate_compat::wire::{
     ChannelStats, Checked, Limits, Publication, Rights, accept, encode_channel_stats,
 };
 
+use super::numbers::Numbers;
 use super::statistics::{self, Command};
 use crate::history::Draft;
 use crate::hub;
@@ -36,8 +37,14 @@ impl From<Status> for Refused {
     }
 }
 
-/// Reads, checks and carries out one request.
-pub(crate) async fn carry_out(app: &App, data: &[u8], rights: Rights) -> Result<Outcome, Refused> {
+/// Reads, checks and carries out one request; `to` are the guests its messages go to, if they go by
+/// number.
+pub(crate) async fn carry_out(
+    app: &App,
+    data: &[u8],
+    rights: Rights,
+    to: Option<&Numbers<'_>>,
+) -> Result<Outcome, Refused> {
     let limits = &app.config.push.limits;
     let limits = Limits {
         max_messages: limits.max_messages_per_request,
@@ -51,8 +58,8 @@ pub(crate) async fn carry_out(app: &App, data: &[u8], rights: Rights) -> Result<
             }
             let drafts = publications
                 .into_iter()
-                .filter(|publication| !publication.receivers.is_empty())
-                .map(draft)
+                .map(|publication| draft(publication, to))
+                .filter(|draft| !draft.receivers.is_empty())
                 .collect();
             app.hub.publish(drafts).await?;
             Ok(Outcome::Published)
@@ -79,11 +86,12 @@ pub(crate) fn channel_stats(app: &App, channels: &[Receiver]) -> Vec<u8> {
     batch
 }
 
-fn draft(publication: Publication) -> Draft {
+fn draft(publication: Publication, to: Option<&Numbers<'_>>) -> Draft {
+    let expiry = publication.expiry.seconds();
     Draft {
-        receivers: publication.receivers,
+        receivers: to.map_or(publication.receivers, |to| to.receivers(expiry)),
         body: publication.body,
-        expiry: publication.expiry.seconds(),
+        expiry,
         sender: publication.sender,
     }
 }

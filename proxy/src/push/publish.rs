@@ -10,6 +10,7 @@ use pullgate_compat::status::Status;
 use pullgate_compat::wire::Rights;
 
 use super::binary::{self, Outcome, Refused};
+use super::numbers::{BadNumbers, Numbers};
 use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, Streamed};
@@ -20,14 +21,44 @@ use crate::server::App;
 /// Serves the `pub` paths.
 pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Body> {
     let query = query(&request);
-    let channels = channels(query, &app.signature, Role::Publisher);
     let binary = query.first("binaryMode").is_some_and(|mode| mode == "true");
-    match *request.method() {
-        Method::POST if binary => protobuf(app, request, Rights::Trusted).await,
-        Method::POST => text(app, &channels, request).await,
-        Method::GET => online(app, &channels, binary),
+    let to = match (query.first("USER_ID"), request.method()) {
+        (Some(numbers), &Method::POST) => match by_number(app, &numbers) {
+            Ok(numbers) => To::Numbers(numbers),
+            Err(bad) => return answer(StatusCode::BAD_REQUEST, bad.to_string()),
+        },
+        (Some(_) | None, _) => To::Channels(channels(query, &app.signature, Role::Publisher)),
+    };
+    match (request.method(), to) {
+        (&Method::POST, To::Numbers(numbers)) if binary => {
+            protobuf(app, request, Rights::TrustedByNumber, Some(&numbers)).await
+        }
+        (&Method::POST, _) if binary => protobuf(app, request, Rights::Trusted, None).await,
+        (&Method::POST, to) => text(app, &to, request).await,
+        (&Method::GET, To::Channels(channels)) => online(app, &channels, binary),
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
+}
+
+/// To whom a publish goes.
+enum To<'a> {
+    Channels(ChannelList),
+    Numbers(Numbers<'a>),
+}
+
+impl To<'_> {
+    fn receivers(&self, expiry: u32) -> Vec<Receiver> {
+        match self {
+            Self::Channels(channels) => channels.receivers().collect(),
+            Self::Numbers(numbers) => numbers.receivers(expiry),
+        }
+    }
+}
+
+fn by_number<'a>(app: &'a App, numbers: &str) -> Result<Numbers<'a>, BadNumbers> {
+    let keys = app.guest_push().ok_or(BadNumbers::NotServed)?.keys();
+    let max = app.config.push.limits.max_channels_per_request;
+    Numbers::parse(numbers, keys, max)
 }
 
 /// Serves the `rest` paths: clients publish to public channels.
@@ -36,7 +67,7 @@ pub(crate) async fn serve_clients(app: &App, request: Request<Incoming>) -> Resp
         return answer(StatusCode::NOT_FOUND, "");
     }
     let sender = channels(query(&request), &app.signature, Role::Subscriber).sender();
-    protobuf(app, request, Rights::Untrusted { sender }).await
+    protobuf(app, request, Rights::Untrusted { sender }, None).await
 }
 
 /// Answers an order to the server as the reference does: none is rightly signed.
@@ -51,11 +82,16 @@ pub(crate) async fn refuse_order(app: &App, request: Request<Incoming>) -> Respo
     }
 }
 
-async fn protobuf(app: &App, request: Request<Incoming>, rights: Rights) -> Response<Body> {
+async fn protobuf(
+    app: &App,
+    request: Request<Incoming>,
+    rights: Rights,
+    to: Option<&Numbers<'_>>,
+) -> Response<Body> {
     let Ok(body) = collect(app, request.into_body()).await else {
         return too_large();
     };
-    match binary::carry_out(app, &body, rights).await {
+    match binary::carry_out(app, &body, rights, to).await {
         Ok(Outcome::Published) => answer(StatusCode::OK, ""),
         Ok(Outcome::Answer(batch)) => binary_answer(batch),
         Err(Refused::Status(status)) => refusal(status),
@@ -63,16 +99,16 @@ async fn protobuf(app: &App, request: Request<Incoming>, rights: Rights) -> Resp
     }
 }
 
-async fn text(app: &App, channels: &ChannelList, request: Request<Incoming>) -> Response<Body> {
+async fn text(app: &App, to: &To<'_>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Ok(body) = collect(app, body).await else {
         return too_large();
     };
-    let receivers: Vec<Receiver> = channels.receivers().collect();
+    let expiry = Expiry::from_header(expiry_header(&head.headers).as_deref()).seconds();
+    let receivers = to.receivers(expiry);
     if body.is_empty() || receivers.is_empty() {
         return answer(StatusCode::OK, "");
     }
-    let expiry = Expiry::from_header(expiry_header(&head.headers).as_deref()).seconds();
     app.statistics.message(&MessageType::default());
     let draft = Draft {
         receivers,

@@ -132,7 +132,7 @@ async fn close(
         match socket.next().await {
             Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) if format == Format::Binary => {
                 // There is nobody left to tell.
-                let _ = binary::carry_out(&core.app, &request.into_data(), rights).await;
+                let _ = binary::carry_out(&core.app, &request.into_data(), rights, None).await;
             }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => break,
@@ -225,7 +225,7 @@ async fn send(socket: &mut Socket, frame: Frame, within: Duration) -> Result<(),
 
 /// Carries out what a client asks for in binary mode.
 async fn answer_request(core: &Core, request: &[u8], rights: Rights) -> Result<Option<Frame>, End> {
-    match binary::carry_out(&core.app, request, rights).await {
+    match binary::carry_out(&core.app, request, rights, None).await {
         Ok(Outcome::Published) => Ok(None),
         Ok(Outcome::Answer(batch)) => Ok(Some(Frame::Binary(batch.into()))),
         Err(Refused::Status(status)) => Err(refused(status)),

@@ -9,14 +9,15 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 
-use super::Core;
+use super::{Core, rest};
 use crate::admin;
 use crate::body::Body;
 use crate::config::Role;
 use crate::error::Error;
+use crate::guest;
 use crate::push::{self, websocket::handshake};
 use crate::route::Route;
-use crate::upstream::{self, headers, headers::Visitor, tunnel};
+use crate::upstream::{self, RequestBody, headers, headers::Visitor, tunnel};
 
 /// Longest path and query.
 const MAX_TARGET: usize = 16 << 10;
@@ -86,6 +87,10 @@ async fn dispatch(
         Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
         Route::Stat => Ok(push::statistics::serve(&core.app, &request)),
         Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),
+        Route::Pullgate => match core.app.guest_push() {
+            Some(guests) => Ok(rest::pullgate(core, guests, &request).await),
+            None => site(core, peer, visitor, request).await,
+        },
         Route::Site => site(core, peer, visitor, request).await,
         Route::Admin => Ok(admin::serve(&core.app, request.uri().path())),
         Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
@@ -145,8 +150,15 @@ async fn site(
     let mut response = if websocket {
         tunnel::forward(&core.pool, Request::from_parts(parts, body)).await?
     } else {
-        let mut response =
-            upstream::forward(&core.pool, parts, body, core.app.config.server.body_timeout).await?;
+        let mut response = match core.app.guest_push() {
+            Some(guests) if guest::rest::may_be(&parts) => {
+                rest::config(core, guests, parts, body).await?
+            }
+            Some(_) | None => {
+                let body = RequestBody::of(body, core.app.config.server.body_timeout);
+                upstream::forward(&core.pool, parts, body).await?
+            }
+        };
         headers::remove_hop_by_hop(response.headers_mut());
         response
     };

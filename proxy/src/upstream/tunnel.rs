@@ -31,9 +31,7 @@ pub(crate) async fn forward(
 ) -> Result<Response<Body>, Error> {
     let downstream = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
-    parts.extensions.clear();
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    parts.uri = path.parse().unwrap_or_default();
+    super::in_origin_form(&mut parts);
     add_upgrade(&mut parts.headers);
 
     let mut lease = pool.connect().await?;

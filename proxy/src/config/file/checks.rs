@@ -1,5 +1,7 @@
 //! What single keys cannot show: values that do not go together, and what this version cannot do.
 
+use std::time::Duration;
+
 use super::address::is_exposed;
 use super::report::expected;
 use super::section::Section;
@@ -97,5 +99,12 @@ pub(super) fn paths_differ(s: &Section<'_>, paths: &Paths) {
                 item.fault(expected(form));
             }
         }
+    }
+}
+
+/// Channels of guests are good for one epoch behind their own.
+pub(super) fn within_an_epoch(s: &Section<'_>, config_ttl: Duration) {
+    if config_ttl > Duration::from_secs(pullgate_compat::guest::EPOCH) {
+        s.fault("config_ttl", expected("at most \"12h\""));
     }
 }

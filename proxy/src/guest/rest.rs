@@ -1,0 +1,174 @@
+//! `pull.config.get` of a guest: what it asks, and the answer in the shape of the module's.
+
+mod shape;
+
+use std::borrow::Cow;
+
+use http::{Method, header, request};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use self::shape::{Answer, Batch, CallResult, Config, Time};
+use super::channels::Signed;
+
+/// Longest form that can be a guest's.
+pub(crate) const MAX_FORM: usize = 64 << 10;
+
+/// What a guest may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Config,
+    ServerTime,
+}
+
+/// A guest's request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The number it names, negative.
+    pub(crate) guest: String,
+    pub(crate) calls: Calls,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    One(Call),
+    /// Name → call.
+    Batch(Vec<(String, Call)>),
+}
+
+/// Whether a head can be that of a guest's request; only then is its body looked at.
+pub(crate) fn may_be(parts: &request::Parts) -> bool {
+    let text = |name| parts.headers.get(name)?.to_str().ok();
+    let is_form = text(header::CONTENT_TYPE).is_none_or(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    let is_short = text(header::CONTENT_LENGTH)
+        .and_then(|length| length.parse::<usize>().ok())
+        .is_none_or(|length| length <= MAX_FORM);
+    parts.method == Method::POST
+        && method(parts.uri.path()).is_some()
+        && is_form
+        && is_short
+        && !parts.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// The REST method of a path: `/rest/pull.config.get.json`.
+fn method(path: &str) -> Option<&str> {
+    let method = path.strip_prefix("/rest/")?.trim_end_matches('/');
+    let method = method.strip_suffix(".json").unwrap_or(method);
+    matches!(method, "pull.config.get" | "batch").then_some(method)
+}
+
+/// Reads a request; `None` if it names no guest, or asks for more than guests may.
+pub(crate) fn asked(parts: &request::Parts, form: &[u8]) -> Option<Asked> {
+    let query = parts.uri.query().unwrap_or_default();
+    let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(form)
+        .chain(form_urlencoded::parse(query.as_bytes()))
+        .collect();
+    let (_, guest) = pairs.iter().find(|(name, _)| name == "pull_guest_id")?;
+    let calls = match method(parts.uri.path())? {
+        "batch" => {
+            let commands: Vec<(String, Call)> = pairs
+                .iter()
+                .filter(|(name, _)| name == "cmd" || name.starts_with("cmd["))
+                .map(|(name, command)| {
+                    let name = name.strip_prefix("cmd[")?.strip_suffix(']')?;
+                    Some((name.to_owned(), call(command)?))
+                })
+                .collect::<Option<_>>()?;
+            (!commands.is_empty()).then_some(Calls::Batch(commands))?
+        }
+        _ => Calls::One(Call::Config),
+    };
+    Some(Asked {
+        guest: guest.clone().into_owned(),
+        calls,
+    })
+}
+
+/// A command of a batch: `pull.config.get?CACHE=N`.
+fn call(command: &str) -> Option<Call> {
+    match command.split('?').next().unwrap_or_default() {
+        "pull.config.get" => Some(Call::Config),
+        "server.time" => Some(Call::ServerTime),
+        _ => None,
+    }
+}
+
+/// Where the guest's browser finds the push server: the host that it used.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) subscribe: &'a str,
+    pub(crate) websocket: &'a str,
+    pub(crate) rest: &'a str,
+}
+
+/// What goes into the answer.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) version: u8,
+    pub(crate) place: Place<'a>,
+    pub(crate) channels: Signed,
+    /// The module's own shared channel, as it gave it, if it is there.
+    pub(crate) shared: Option<Value>,
+    /// Seconds until the client asks again.
+    pub(crate) ttl: i64,
+    pub(crate) now: Timestamp,
+}
+
+/// Answers what was asked.
+pub(crate) fn answer(asked: &Asked, facts: &Facts<'_>) -> String {
+    let body = match &asked.calls {
+        Calls::One(call) => serde_json::to_string(&Answer {
+            result: result(*call, facts),
+            time: Time::at(facts.now),
+        }),
+        Calls::Batch(calls) => serde_json::to_string(&Answer {
+            result: Batch {
+                result: calls
+                    .iter()
+                    .map(|(name, call)| (name.as_str(), result(*call, facts)))
+                    .collect(),
+                result_error: [],
+                result_total: [],
+                result_next: [],
+                result_time: calls
+                    .iter()
+                    .map(|(name, _)| (name.as_str(), Time::at(facts.now)))
+                    .collect(),
+            },
+            time: Time::at(facts.now),
+        }),
+    };
+    // Only maps whose keys are no strings fail.
+    body.unwrap_or_default()
+}
+
+/// The module's refusal of somebody else's number.
+pub(crate) const REFUSAL: &str = "{\"error\":\"AUTHORIZE_ERROR\",\"error_description\":\
+    \"Method not available for guest session at the moment.\"}";
+
+fn result<'a>(call: Call, facts: &'a Facts<'_>) -> CallResult<'a> {
+    match call {
+        Call::Config => CallResult::Config(Box::new(Config::of(facts))),
+        Call::ServerTime => CallResult::ServerTime(iso(facts.now)),
+    }
+}
+
+/// `date('c')` of PHP, in UTC.
+fn iso(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+}
+
+/// `channels.shared` of the module's own answer to the guest.
+pub(crate) fn shared_of(module: &[u8]) -> Option<Value> {
+    let answer: Value = serde_json::from_slice(module).ok()?;
+    let shared = answer.pointer("/result/channels/shared")?;
+    shared.get("id")?.as_str().filter(|id| !id.is_empty())?;
+    Some(shared.clone())
+}
+
+#[cfg(test)]
+mod tests;

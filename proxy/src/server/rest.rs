@@ -1,0 +1,163 @@
+//! What pullgate answers for guests beside the push endpoints: their configuration, their number, their
+//! events.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode, request};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use pullgate_compat::guest::GuestId;
+
+use super::Core;
+use crate::body::{Body, Streamed};
+use crate::error::Error;
+use crate::guest::Guests;
+use crate::guest::channels::Signed;
+use crate::guest::page;
+use crate::guest::rest::{self, Facts, Place};
+use crate::hub::unix_time;
+use crate::push;
+use crate::upstream::{self, RequestBody};
+
+/// Serves `/pullgate/` to a guest's browser.
+pub(super) async fn pullgate<B>(
+    core: &Arc<Core>,
+    guests: &Guests,
+    request: &Request<B>,
+) -> Response<Body> {
+    if request.method() != Method::GET {
+        return push::answer(StatusCode::NOT_FOUND, "");
+    }
+    if !page::is_same_origin(request.headers()) {
+        return push::answer(StatusCode::FORBIDDEN, "For pages of this site alone.");
+    }
+    let guest = guests.proven(request.headers());
+    match (request.uri().path(), guest) {
+        ("/pullgate/guest.js", guest) => script(guest),
+        ("/pullgate/events", Some(guest)) => {
+            let signed = signed(core, guests, guest, false);
+            let channels = format!("{}/{}", signed.private, signed.shared);
+            let good_for = core.app.config.guest.push.config_ttl;
+            push::events::serve(core, request, &channels, good_for).await
+        }
+        ("/pullgate/events", None) => push::answer(
+            StatusCode::FORBIDDEN,
+            "No guest: open a page of the site first.",
+        ),
+        _ => push::answer(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+fn script(guest: Option<GuestId>) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from(page::script(guest))));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "Cookie"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(
+        "cross-origin-resource-policy",
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
+fn signed(core: &Core, guests: &Guests, guest: GuestId, with_public: bool) -> Signed {
+    let now = unix_time().as_secs();
+    Signed::of(guest, guests.keys(), &core.app.signature, now, with_public)
+}
+
+/// A request for the site that may be a guest's for its configuration: either it is answered here, or
+/// it goes on to the site whole.
+pub(super) async fn config(
+    core: &Core,
+    guests: &Guests,
+    parts: request::Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Error> {
+    let body = Streamed::new(body, core.app.config.server.body_timeout);
+    let form = match Limited::new(body, rest::MAX_FORM).collect().await {
+        Ok(form) => form.to_bytes(),
+        Err(_) => return Ok(push::answer(StatusCode::BAD_REQUEST, "")),
+    };
+    let Some(asked) = rest::asked(&parts, &form) else {
+        return upstream::forward(&core.pool, parts, RequestBody::whole(form)).await;
+    };
+    let guest = guests.proven(&parts.headers);
+    let Some(guest) = guest.filter(|guest| guest.to_string() == asked.guest) else {
+        return Ok(json(StatusCode::FORBIDDEN, rest::REFUSAL.to_owned()));
+    };
+    let host = parts
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let shared = ask_module(core, parts, guest).await;
+    let config = &core.app.config;
+    let paths = &config.push.paths;
+    let version = config.guest.push.version;
+    let first = |paths: &[String]| paths.first().cloned().unwrap_or_default();
+    let facts = Facts {
+        version,
+        place: Place {
+            host: &host,
+            subscribe: &first(&paths.subscribe),
+            websocket: paths.subscribe.last().map_or("", |path| path),
+            rest: &first(&paths.rest),
+        },
+        channels: signed(core, guests, guest, version > 3),
+        shared,
+        ttl: config
+            .guest
+            .push
+            .config_ttl
+            .as_secs()
+            .try_into()
+            .unwrap_or(i64::MAX),
+        now: Timestamp::now(),
+    };
+    Ok(json(StatusCode::OK, rest::answer(&asked, &facts)))
+}
+
+/// The module's shared channel, which it gives to guests too; `None` for a site without the module.
+async fn ask_module(
+    core: &Core,
+    mut parts: request::Parts,
+    guest: GuestId,
+) -> Option<serde_json::Value> {
+    parts.uri = http::Uri::from_static("/rest/pull.config.get.json");
+    for name in [header::ACCEPT_ENCODING, header::CONTENT_LENGTH] {
+        parts.headers.remove(name);
+    }
+    parts.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-www-form-urlencoded"),
+    );
+    let form = format!("pull_guest_id={guest}&CACHE=N");
+    let response = upstream::forward(&core.pool, parts, RequestBody::whole(form.into()))
+        .await
+        .ok()
+        .filter(|response| response.status() == StatusCode::OK)?;
+    let body = Limited::new(response.into_body(), rest::MAX_FORM);
+    rest::shared_of(&body.collect().await.ok()?.to_bytes())
+}
+
+fn json(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
