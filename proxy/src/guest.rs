@@ -152,6 +152,12 @@ impl Guests {
     }
 
     fn cookie(&self, id: GuestId, now: u64, https: bool) -> String {
+        let max_age = self.config.cookie_max_age.as_secs();
+        let secure = https || self.config.cookie_same_site == SameSite::None;
+        self.cookie_of(&self.keys.sign_cookie(id, now), max_age, secure)
+    }
+
+    fn cookie_of(&self, value: &str, max_age: u64, secure: bool) -> String {
         let config = &self.config;
         let same_site = match config.cookie_same_site {
             SameSite::Lax => "Lax",
@@ -159,19 +165,27 @@ impl Guests {
             SameSite::None => "None",
         };
         let mut cookie = format!(
-            "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite={same_site}",
-            config.cookie,
-            self.keys.sign_cookie(id, now),
-            config.cookie_max_age.as_secs()
+            "{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite={same_site}",
+            config.cookie
         );
         if let Some(domain) = &config.cookie_domain {
             cookie.push_str("; Domain=");
             cookie.push_str(domain);
         }
-        if https || config.cookie_same_site == SameSite::None {
+        if secure {
             cookie.push_str("; Secure");
         }
         cookie
+    }
+
+    /// Takes the number back from the browser; it is not given again.
+    pub(crate) fn let_go<B>(&self, response: &mut Response<B>) {
+        let secure = self.config.cookie_same_site == SameSite::None;
+        if let Ok(cookie) = self.cookie_of("", 0, secure).try_into() {
+            let headers = response.headers_mut();
+            make_private(headers);
+            headers.append(header::SET_COOKIE, cookie);
+        }
     }
 
     /// Puts the cookie into the response, unless a shared cache could hand it to somebody else.

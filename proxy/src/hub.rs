@@ -272,6 +272,16 @@ impl Hub {
         Ok(messages)
     }
 
+    /// What is stored for `receivers` after `mid`, as a catch-up brings it.
+    pub(crate) async fn stored(
+        &self,
+        receivers: &[Receiver],
+        mid: MessageId,
+    ) -> Result<Vec<Arc<Message>>, Unavailable> {
+        let recent = Recent::of(&self.sequence().history, receivers, mid);
+        self.missed(receivers, mid, recent).await
+    }
+
     /// The newest stored id of `receivers`, if its message is still there.
     pub(crate) async fn last_id(
         &self,

@@ -181,6 +181,7 @@ fn run(config: Config) -> Result<(), Failure> {
         signature,
         guests,
         statistics: Statistics::default(),
+        state,
         connections: AtomicUsize::new(0),
         config,
     };

@@ -2,6 +2,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod events;
+pub(crate) mod login;
 mod numbers;
 pub(crate) mod publish;
 pub(crate) mod statistics;

@@ -7,6 +7,9 @@ use crate::config::{Paths, Role};
 /// Served on publish listeners alone.
 const CONTROL: &str = "/systemctl/";
 
+/// Served on publish listeners alone.
+const LOGIN: &str = "/pullgate/login";
+
 /// Served on site listeners, if guests have channels of pullgate's own.
 const PULLGATE: &str = "/pullgate/";
 
@@ -21,6 +24,8 @@ pub(crate) enum Route {
     Stat,
     /// Orders to the server, all of which the reference refuses outside its vendor's cloud.
     Control,
+    /// The site says that a guest is a user now.
+    Login,
     /// `/pullgate/`: what guests' pages ask of us.
     Pullgate,
     Site,
@@ -42,6 +47,7 @@ impl Route {
         match (push, role) {
             (Some(route), _) => route,
             (None, Role::Publish) if path.starts_with(CONTROL) => Self::Control,
+            (None, Role::Publish) if path == LOGIN => Self::Login,
             (None, Role::Publish) => Self::NotFound,
             (None, _) if path.starts_with(PULLGATE) => Self::Pullgate,
             (None, _) => Self::Site,

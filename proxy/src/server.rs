@@ -26,6 +26,7 @@ use crate::guest::Guests;
 use crate::hub::Hub;
 use crate::push::{self, statistics::Statistics};
 use crate::route::Route;
+use crate::state::State;
 use crate::upstream::pool::Pool;
 use listen::{Bound, ListenError};
 use stream::Stream;
@@ -41,6 +42,7 @@ pub(crate) struct App {
     pub(crate) signature: SignatureKey,
     pub(crate) guests: Option<Guests>,
     pub(crate) statistics: Statistics,
+    pub(crate) state: Arc<State>,
     pub(crate) connections: AtomicUsize,
 }
 
@@ -184,7 +186,7 @@ async fn connection(
             Request::uri(&incoming).path(),
         );
         let answer = request::answer(Arc::clone(&core), role, route, peer, incoming);
-        if matches!(route, Route::Publish | Route::Rest) {
+        if matches!(route, Route::Publish | Route::Rest | Route::Login) {
             // PHP often closes without waiting for the answer. hyper then drops the future it was
             // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
             Either::Left(

@@ -8,10 +8,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use redb::{Database, ReadableTable, TableDefinition};
+use pullgate_compat::guest::GuestId;
+use pullgate_compat::message::MessageId;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 /// Name → the highest number handed out.
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+
+/// Guest → the id of the last message that went to the user it became.
+const MOVED: TableDefinition<'_, u32, &[u8; 13]> = TableDefinition::new("moved");
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
@@ -21,8 +26,8 @@ pub(crate) enum StateError {
     InUse(PathBuf),
     #[error("the store {} cannot be opened: {source}", .path.display())]
     Open { path: PathBuf, source: redb::Error },
-    #[error("the store cannot be written: {0}")]
-    Write(redb::Error),
+    #[error("the store cannot be read or written: {0}")]
+    Store(redb::Error),
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
 }
@@ -64,7 +69,34 @@ impl State {
             write.commit()?;
             Ok(raised)
         };
-        raise().map_err(StateError::Write)
+        raise().map_err(StateError::Store)
+    }
+
+    /// The last of a guest's messages that went to the user it became.
+    pub(crate) fn moved(&self, guest: GuestId) -> Result<Option<MessageId>, StateError> {
+        let read = || -> Result<_, redb::Error> {
+            let read = self.database.begin_read()?;
+            let table = match read.open_table(MOVED) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+                table => table?,
+            };
+            let last = table.get(guest.number())?;
+            Ok(last.and_then(|id| MessageId::from_bytes(*id.value())))
+        };
+        read().map_err(StateError::Store)
+    }
+
+    /// See [`State::moved`].
+    pub(crate) fn set_moved(&self, guest: GuestId, last: MessageId) -> Result<(), StateError> {
+        let write = || -> Result<_, redb::Error> {
+            let write = self.database.begin_write()?;
+            write
+                .open_table(MOVED)?
+                .insert(guest.number(), last.as_bytes())?;
+            write.commit()?;
+            Ok(())
+        };
+        write().map_err(StateError::Store)
     }
 }
 

@@ -19,6 +19,9 @@ use crate::push::{self, websocket::handshake};
 use crate::route::Route;
 use crate::upstream::{self, RequestBody, headers, headers::Visitor, tunnel};
 
+/// By this header of an answer the site says that the visitor is no guest any more.
+const RELEASE: &str = "pull-user-release";
+
 /// Longest path and query.
 const MAX_TARGET: usize = 16 << 10;
 
@@ -77,7 +80,12 @@ async fn dispatch(
             .any(|network| network.contains(&visitor.address));
     match route {
         Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
-        Route::Publish | Route::Stat | Route::Rest | Route::Control | Route::NotFound
+        Route::Publish
+        | Route::Stat
+        | Route::Rest
+        | Route::Control
+        | Route::Login
+        | Route::NotFound
             if handshake::is_handshake(request.headers()) =>
         {
             Ok(handshake::Refused::Path.into())
@@ -87,6 +95,7 @@ async fn dispatch(
         Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
         Route::Stat => Ok(push::statistics::serve(&core.app, &request)),
         Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),
+        Route::Login => Ok(push::login::serve(&core.app, &request).await),
         Route::Pullgate => match core.app.guest_push() {
             Some(guests) => Ok(rest::pullgate(core, guests, &request).await),
             None => site(core, peer, visitor, request).await,
@@ -163,8 +172,12 @@ async fn site(
         response
     };
     *response.version_mut() = http::Version::HTTP_11;
-    if let (Some(guests), Some(cookie)) = (&core.app.guests, cookie) {
-        guests.set_cookie(&mut response, cookie);
+    if let Some(guests) = &core.app.guests {
+        if response.headers_mut().remove(RELEASE).is_some() {
+            guests.let_go(&mut response);
+        } else if let Some(cookie) = cookie {
+            guests.set_cookie(&mut response, cookie);
+        }
     }
     Ok(response)
 }

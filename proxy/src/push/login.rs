@@ -1,0 +1,101 @@
+//! `POST /pullgate/login?guest=-17&channel=…` of the site: a guest is a user now.
+//!
+//! What is stored for the guest and has not expired goes to the user's private channel, each message
+//! once, however often the site says it.
+
+use http::{Method, Request, Response, StatusCode};
+use pullgate_compat::channel::{ChannelId, Receiver};
+use pullgate_compat::guest::GuestId;
+use pullgate_compat::message::MessageId;
+
+use super::{answer, query};
+use crate::body::Body;
+use crate::history::Draft;
+use crate::hub::unix_time;
+use crate::server::App;
+
+/// Longest life of a message, seconds: behind it lie no channels with anything in them.
+const DAY: u32 = 86_400;
+
+/// Why nothing was moved. Shown to the site.
+#[derive(Debug, thiserror::Error)]
+enum Bad {
+    #[error("guest: expected a guest's number such as -17")]
+    Guest,
+    #[error("channel: expected the 32 hex digits of a user's private channel")]
+    Channel,
+    #[error("guests are not served here, see guest.enabled and guest.push.enabled")]
+    NotServed,
+}
+
+/// Serves the path.
+pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return answer(StatusCode::NOT_FOUND, "");
+    }
+    let (guest, channel) = match parameters(request) {
+        Ok(parameters) => parameters,
+        Err(bad) => return answer(StatusCode::BAD_REQUEST, bad.to_string()),
+    };
+    let Some(guests) = app.guest_push() else {
+        return answer(StatusCode::BAD_REQUEST, Bad::NotServed.to_string());
+    };
+    let now = unix_time().as_secs();
+    // Stored for a day at most, in the channels of the epochs from then on.
+    let from = guests
+        .keys()
+        .receivers(Some(guest), now - u64::from(DAY), 2 * DAY);
+    match forward(app, guest, &from, Receiver::Private(channel), now).await {
+        Ok(moved) => answer(StatusCode::OK, format!("{{\"moved\":{moved}}}")),
+        Err(why) => {
+            tracing::error!(%why, %guest, "what a guest had could not be moved to the user");
+            answer(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
+        }
+    }
+}
+
+fn parameters<B>(request: &Request<B>) -> Result<(GuestId, ChannelId), Bad> {
+    let query = query(request);
+    let guest = query.first("guest").ok_or(Bad::Guest)?;
+    let guest = guest
+        .strip_prefix('-')
+        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .and_then(|digits| GuestId::new(digits.parse().ok()?))
+        .ok_or(Bad::Guest)?;
+    let channel = query.first("channel").ok_or(Bad::Channel)?;
+    Ok((guest, ChannelId::parse(&channel).ok_or(Bad::Channel)?))
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn forward(
+    app: &App,
+    guest: GuestId,
+    from: &[Receiver],
+    to: Receiver,
+    now: u64,
+) -> Result<usize, Failure> {
+    let after = app.state.moved(guest)?.unwrap_or(MessageId::MIN);
+    let stored = app.hub.stored(from, after).await?;
+    let Some(last) = stored.last().map(|message| message.id) else {
+        return Ok(0);
+    };
+    let drafts: Vec<Draft> = stored
+        .iter()
+        .filter_map(|message| {
+            let age = u32::try_from(now.saturating_sub(message.created.into())).ok()?;
+            Some(Draft {
+                receivers: vec![to],
+                body: message.body.clone(),
+                expiry: message.expiry.checked_sub(age).filter(|left| *left > 0)?,
+                sender: message.sender,
+            })
+        })
+        .collect();
+    let moved = drafts.len();
+    // Marked first: a message that is lost by a crash in between is better than one that comes twice
+    // with every login.
+    app.state.set_moved(guest, last)?;
+    app.hub.publish(drafts).await?;
+    Ok(moved)
+}
