@@ -75,6 +75,8 @@ pub struct Publication {
     /// Where it goes; what is named twice receives twice. May be empty: a client may prove an id that is
     /// not 16 bytes, and nobody listens to such a one.
     pub receivers: Vec<Receiver>,
+    /// The raw signatures of the receivers as they came, in the same order; empty where there was none.
+    pub signatures: Vec<Vec<u8>>,
     /// What it says.
     pub body: Body,
     /// For how long to keep it; the server's limit is not applied yet.
@@ -154,8 +156,14 @@ pub fn check(
 }
 
 fn publication(message: &Incoming<'_>, receivers: Vec<Receiver>, sender: Sender) -> Publication {
+    let named = message.receivers.iter();
+    let signatures = named
+        .filter(|address| address.receiver().is_some())
+        .map(|address| address.signature.to_vec())
+        .collect();
     Publication {
         receivers,
+        signatures,
         body: Body::from_lossy(Bytes::copy_from_slice(message.body)),
         expiry: Expiry::of_seconds(message.expiry),
         label: MessageType::parse(message.label),

@@ -50,6 +50,7 @@ fn the_site_may_reach_every_channel() {
     let [private, public] = [PRIVATE, UNSIGNED].map(|address| address.receiver().unwrap());
     let expected = Publication {
         receivers: vec![private, public],
+        signatures: vec![PRIVATE.signature.to_vec(), Vec::new()],
         body: Body::from("a\u{fffd}"),
         expiry: crate::message::Expiry::of_seconds(60),
         label: crate::message::MessageType::default(),
