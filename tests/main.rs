@@ -9,6 +9,8 @@
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
+//! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis away |
+//! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
 //! | [`replay`] | the reference's recordings played against pullgate |
@@ -25,6 +27,7 @@
 
 mod binary;
 mod browser;
+mod cluster;
 mod command_line;
 mod guests;
 mod harness;
@@ -35,3 +38,4 @@ mod proxy;
 mod push;
 mod record;
 mod replay;
+mod stress;

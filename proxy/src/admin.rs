@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -10,12 +11,42 @@ use crate::history::Archive;
 use crate::push;
 use crate::server::App;
 
+/// A node that begins is not ready before Redis is there, or this time has passed.
+const BEGINNING: Duration = Duration::from_secs(10);
+
+/// How long Redis may be away before push counts as broken.
+const HICCUP: Duration = Duration::from_secs(5);
+
 /// Serves one path of the admin listener.
 pub(crate) fn serve(app: &App, path: &str) -> Response<Body> {
     match path {
-        "/healthz" | "/readyz" => push::answer(StatusCode::OK, "ok\n"),
+        "/healthz" => push::answer(StatusCode::OK, "ok\n"),
+        "/readyz" => ready(app, false),
+        "/readyz/push" => ready(app, true),
         "/metrics" => push::answer(StatusCode::OK, metrics(app)),
         _ => push::answer(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+/// Whether to send clients here. While Redis is away a node that has begun goes on to serve the site, and
+/// so do all others, which are no better off: only who asks for `push` is sent away.
+fn ready(app: &App, push: bool) -> Response<Body> {
+    let Archive::Redis(redis) = app.hub.archive() else {
+        return push::answer(StatusCode::OK, "ok\n");
+    };
+    match redis.away() {
+        None => push::answer(StatusCode::OK, "ok\n"),
+        Some(away) => {
+            let refuse = match push {
+                true => away > HICCUP,
+                false => redis.connections() == 0 && away < BEGINNING,
+            };
+            let status = match refuse {
+                true => StatusCode::SERVICE_UNAVAILABLE,
+                false => StatusCode::OK,
+            };
+            push::answer(status, format!("Redis is away for {} s\n", away.as_secs()))
+        }
     }
 }
 
@@ -42,7 +73,7 @@ fn metrics(app: &App) -> String {
             ids.map_or(0, |ids| u64::from(ids.exhausted())),
         ),
     ];
-    let disk = match app.hub.archive() {
+    let history = match app.hub.archive() {
         Archive::None => Vec::new(),
         Archive::Disk(disk) => vec![
             (
@@ -64,9 +95,35 @@ fn metrics(app: &App) -> String {
                 disk.metrics().failures.load(Ordering::Relaxed),
             ),
         ],
+        Archive::Redis(redis) => vec![
+            (
+                "pullgate_redis_up",
+                "gauge",
+                "1 while there is a connection to Redis.",
+                u64::from(redis.away().is_none()),
+            ),
+            (
+                "pullgate_redis_connections_total",
+                "counter",
+                "Times that a connection to Redis was made.",
+                redis.connections(),
+            ),
+            (
+                "pullgate_redis_publishes_waiting",
+                "gauge",
+                "Published messages that wait for Redis.",
+                redis.waiting() as u64,
+            ),
+            (
+                "pullgate_redis_publishes_refused_total",
+                "counter",
+                "Published messages that were refused: too many waited, or Redis would not have them.",
+                redis.refused(),
+            ),
+        ],
     };
     let mut text = String::new();
-    for (name, kind, help, value) in table.into_iter().chain(disk) {
+    for (name, kind, help, value) in table.into_iter().chain(history) {
         // Writing to a string does not fail.
         let _ = writeln!(
             text,

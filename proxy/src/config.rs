@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use pullgate_compat::signature::Algorithm;
 
 use crate::history::disk::Durability;
+use crate::history::redis::address::Address as RedisAddress;
 
 pub(crate) mod file;
 
@@ -198,8 +199,7 @@ pub(crate) struct Limits {
     pub(crate) max_channels_per_request: usize,
     /// Longest life of a stored message. Default 24 h.
     pub(crate) message_ttl: Duration,
-    /// How long a channel's list of messages lives. Default 24 h.
-    #[allow(dead_code, reason = "for the redis engine, which is not there yet")]
+    /// How long a channel's list of messages lives in Redis. Default 24 h.
     pub(crate) channel_ttl: Duration,
     /// What may wait for one slow subscriber, bytes, before it is closed. Default 4 MiB.
     pub(crate) subscriber_queue: usize,
@@ -216,6 +216,8 @@ pub(crate) struct History {
     pub(crate) max_disk: u64,
     /// When a publish is answered. Default interval.
     pub(crate) durability: Durability,
+    /// Where Redis is. Default `redis://127.0.0.1:6379`.
+    pub(crate) redis: RedisAddress,
 }
 
 /// `history.engine`.
@@ -225,6 +227,8 @@ pub(crate) enum Engine {
     Memory,
     /// In the state directory.
     Disk,
+    /// Shared by several nodes.
+    Redis,
 }
 
 /// `[log]`.

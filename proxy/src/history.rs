@@ -3,11 +3,14 @@
 //! What this process accepted lately is in its [`memory`], which is all of the engine `memory`. An
 //! [`Archive`] keeps what must outlive the process: it is read for what memory does not have.
 //!
+//! With Redis neither is used: several nodes share it.
+//!
 //! The hub calls memory with its sequence locked, so appending a message, giving it its id and
 //! registering a subscriber happen in one order that everybody sees.
 
 pub(crate) mod disk;
 pub(crate) mod memory;
+pub(crate) mod redis;
 
 use std::sync::Arc;
 
@@ -15,6 +18,7 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Body, Message, MessageId, Sender};
 
 use disk::Disk;
+use redis::Redis;
 
 /// Newest messages of one channel that a catch-up may bring.
 pub(crate) const CATCH_UP_PER_CHANNEL: usize = 100;
@@ -26,6 +30,8 @@ pub(crate) const CATCH_UP_PER_CONNECTION: usize = 200;
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) receivers: Vec<Receiver>,
+    /// With what a client proved each receiver; none where the site publishes text.
+    pub(crate) signatures: Vec<Vec<u8>>,
     pub(crate) body: Body,
     /// Seconds for which it is kept; 0: it is not.
     pub(crate) expiry: u32,
@@ -46,6 +52,8 @@ pub(crate) enum Archive {
     /// Nothing: a restart forgets them.
     None,
     Disk(Disk),
+    /// For several nodes, whose messages come in no order that this process makes: memory is not used.
+    Redis(Arc<Redis>),
 }
 
 /// The archive cannot be read or written now.
@@ -64,6 +72,7 @@ impl Archive {
         match self {
             Self::None => Ok(vec![Vec::new(); receivers.len()]),
             Self::Disk(disk) => Ok(disk.listed(receivers, after, until).await),
+            Self::Redis(redis) => redis.listed(receivers, after).await,
         }
     }
 
@@ -72,6 +81,7 @@ impl Archive {
         match self {
             Self::None => Ok(Vec::new()),
             Self::Disk(disk) => Ok(disk.fetch(ids).await),
+            Self::Redis(redis) => redis.fetch(ids).await,
         }
     }
 
@@ -80,6 +90,7 @@ impl Archive {
         match self {
             Self::None => {}
             Self::Disk(disk) => disk.close(),
+            Self::Redis(redis) => redis.close(),
         }
     }
 }

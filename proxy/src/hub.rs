@@ -8,8 +8,10 @@
 //!
 //! Knows the types of `compat`, knows nothing of HTTP.
 
+mod catch_up;
 pub(crate) mod inbox;
 pub(crate) mod outgoing;
+mod shared;
 pub(crate) mod subscriber;
 
 use std::collections::HashMap;
@@ -20,10 +22,11 @@ use pullgate_compat::channel::{ChannelList, Receiver};
 use pullgate_compat::message::{Message, MessageId};
 
 use crate::history::memory::Memory;
-use crate::history::{Archive, CATCH_UP_PER_CHANNEL, Draft, Unavailable, newest};
+use crate::history::{Archive, Draft, Unavailable};
+use catch_up::Recent;
 use inbox::Inbox;
 use outgoing::Outgoing;
-use subscriber::{Closed, Group, Subscriber, Subscription};
+use subscriber::{Closed, Group, Had, Subscriber, Subscription};
 
 /// Between two channels closed for a restart, where there are few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
@@ -64,16 +67,6 @@ struct Ids {
     counter: u64,
 }
 
-/// What memory has for a subscriber, read in the step in which it registers.
-#[derive(Debug)]
-struct Recent {
-    /// By channel, newest first, from after `complete_after` on.
-    listed: Vec<Vec<MessageId>>,
-    /// The newest of them, oldest first.
-    messages: Vec<Arc<Message>>,
-    complete_after: MessageId,
-}
-
 /// More waits than can be delivered or written soon: the publisher must try again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} messages wait")]
@@ -98,9 +91,13 @@ impl Hub {
         limits: Limits,
     ) -> Self {
         let ids = Ids { start, counter: 0 };
+        let complete_after = match archive {
+            Archive::None | Archive::Disk(_) => ids.last(),
+            Archive::Redis(_) => MessageId::MAX,
+        };
         Self {
             sequence: Mutex::new(Sequence {
-                history: Memory::new(max_memory, ids.last()),
+                history: Memory::new(max_memory, complete_after),
                 ids,
                 channels: HashMap::new(),
                 subscribers: 0,
@@ -114,6 +111,9 @@ impl Hub {
     /// Accepts messages, in this order: when this returns each has its id, is in history (if its
     /// expiry is not 0), as durable as configured, and is on its way to every subscriber.
     pub(crate) async fn publish(&self, drafts: Vec<Draft>) -> Result<(), Refused> {
+        if let Archive::Redis(redis) = &self.archive {
+            return self.hand_over(redis, drafts).await;
+        }
         let last = self.accept(drafts)?;
         if let Archive::Disk(disk) = &self.archive
             && let Some(last) = last
@@ -160,7 +160,7 @@ impl Hub {
     fn overloaded(&self) -> Option<usize> {
         let delivery = self.inboxes.iter().find_map(Inbox::overloaded);
         match &self.archive {
-            Archive::None => delivery,
+            Archive::None | Archive::Redis(_) => delivery,
             Archive::Disk(disk) => delivery.or_else(|| disk.overloaded()),
         }
     }
@@ -208,10 +208,12 @@ impl Hub {
         let (subscriber, recent) = self.register(core, channels, &receivers, mid);
         // From here on the drop of the subscription unregisters, however this ends.
         let subscription = Subscription::new(Arc::clone(self), core, receivers.into(), subscriber);
+        subscription.alive();
         let missed = match (mid, recent) {
             (Some(mid), Some(recent)) => self.missed(subscription.receivers(), mid, recent).await?,
             (Some(_) | None, _) => Vec::new(),
         };
+        let missed = subscription.join(missed);
         Ok((subscription, missed))
     }
 
@@ -230,9 +232,20 @@ impl Hub {
             }
         }
         sequence.subscribers += 1;
+        let (began_after, had) = match &self.archive {
+            Archive::None | Archive::Disk(_) => {
+                let last = sequence.ids.last();
+                (last, Had::UpTo(last))
+            }
+            Archive::Redis(redis) => {
+                let last = redis.last_id();
+                (last, Had::up_to_mid(mid, last))
+            }
+        };
         let subscriber = Arc::new(Subscriber::new(
             sequence.subscribers,
-            sequence.ids.last(),
+            began_after,
+            had,
             self.limits.subscriber_queue,
         ));
         for receiver in receivers {
@@ -246,69 +259,9 @@ impl Hub {
         (subscriber, recent)
     }
 
-    /// What was stored for `receivers` after `mid`: what memory has, and before that the archive.
-    async fn missed(
-        &self,
-        receivers: &[Receiver],
-        mid: MessageId,
-        mut recent: Recent,
-    ) -> Result<Vec<Arc<Message>>, Unavailable> {
-        if mid >= recent.complete_after {
-            return Ok(recent.messages);
-        }
-        let older = self
-            .archive
-            .listed(receivers, mid, recent.complete_after)
-            .await?;
-        for (listed, older) in recent.listed.iter_mut().zip(older) {
-            listed.extend(older);
-            listed.truncate(CATCH_UP_PER_CHANNEL);
-        }
-        // Memory's are newer than all of these: they are among the newest anyway.
-        let mut wanted = newest(recent.listed);
-        wanted.retain(|id| *id <= recent.complete_after);
-        let mut messages = self.archive.fetch(&wanted).await?;
-        messages.append(&mut recent.messages);
-        Ok(messages)
-    }
-
-    /// What is stored for `receivers` after `mid`, as a catch-up brings it.
-    pub(crate) async fn stored(
-        &self,
-        receivers: &[Receiver],
-        mid: MessageId,
-    ) -> Result<Vec<Arc<Message>>, Unavailable> {
-        let recent = Recent::of(&self.sequence().history, receivers, mid);
-        self.missed(receivers, mid, recent).await
-    }
-
-    /// The newest stored id of `receivers`, if its message is still there.
-    pub(crate) async fn last_id(
-        &self,
-        receivers: &[Receiver],
-    ) -> Result<Option<MessageId>, Unavailable> {
-        let recent = Recent::of(&self.sequence().history, receivers, MessageId::MIN);
-        if let Some(newest) = recent.listed.iter().filter_map(|ids| ids.first()).max() {
-            let last = recent.messages.last().map(|message| message.id);
-            return Ok(last.filter(|last| last == newest));
-        }
-        let older = self
-            .archive
-            .listed(receivers, MessageId::MIN, recent.complete_after)
-            .await?;
-        let newest: Vec<MessageId> = newest(older).into_iter().next_back().into_iter().collect();
-        let found = self.archive.fetch(&newest).await?;
-        Ok(found.first().map(|message| message.id))
-    }
-
     /// What keeps messages, for the metrics and the end.
     pub(crate) fn archive(&self) -> &Archive {
         &self.archive
-    }
-
-    /// Whether anybody listens.
-    pub(crate) fn is_online(&self, receiver: Receiver) -> bool {
-        self.sequence().channels.contains_key(&receiver)
     }
 
     /// How many private channels somebody listens to.
@@ -382,19 +335,6 @@ impl Hub {
     /// A panic elsewhere must not stop delivery: what the lock guards is whole between its steps.
     fn sequence(&self) -> MutexGuard<'_, Sequence> {
         self.sequence.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Recent {
-    fn of(history: &Memory, receivers: &[Receiver], mid: MessageId) -> Self {
-        let complete_after = history.complete_after();
-        let listed = history.listed(receivers, mid.max(complete_after));
-        let messages = history.fetch(&newest(listed.clone()), unix_time().as_secs());
-        Self {
-            listed,
-            messages,
-            complete_after,
-        }
     }
 }
 

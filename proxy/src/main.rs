@@ -41,6 +41,7 @@ use guest::Guests;
 use guest::ids::Ids;
 use history::Archive;
 use history::disk::{Bounds, Disk};
+use history::redis::{Audience, Redis, Settings};
 use hub::{Hub, Limits, unix_time};
 use push::statistics::Statistics;
 use server::App;
@@ -139,13 +140,18 @@ fn run(config: Config) -> Result<(), Failure> {
     raise_file_limit();
     let state = Arc::new(State::open(&config.server.state_dir)?);
     let key = signature_key(&config)?;
+    let archive = archive(&config)?;
+    let shared = match &archive {
+        Archive::None | Archive::Disk(_) => None,
+        Archive::Redis(redis) => Some(Arc::clone(redis)),
+    };
     let guests = match config.guest.enabled {
         true => {
             let keys = guest_keys(&config)?;
             Some(Guests::new(
                 config.guest.clone(),
                 keys,
-                Ids::start(Arc::clone(&state))?,
+                Ids::start(Arc::clone(&state), shared.clone())?,
             ))
         }
         false => None,
@@ -167,17 +173,19 @@ fn run(config: Config) -> Result<(), Failure> {
             .unwrap_or(u32::MAX),
         subscriber_queue: config.push.limits.subscriber_queue,
     };
-    let archive = archive(&config)?;
-    let hub = Hub::new(
+    let hub = Arc::new(Hub::new(
         cores,
         start.try_into()?,
         config.history.max_memory,
         archive,
         limits,
-    );
+    ));
+    if let Some(redis) = shared {
+        redis.start(Arc::clone(&hub) as Arc<dyn Audience>)?;
+    }
     let signature = SignatureKey::new(config.push.signature_algo, &key);
     let app = App {
-        hub: Arc::new(hub),
+        hub,
         signature,
         guests,
         statistics: Statistics::default(),
@@ -205,6 +213,11 @@ fn archive(config: &Config) -> Result<Archive, Failure> {
             },
             config.history.durability,
         )?),
+        Engine::Redis => Archive::Redis(Arc::new(Redis::new(Settings {
+            address: config.history.redis.clone(),
+            channel_ttl: config.push.limits.channel_ttl,
+            ping_interval: config.push.ping_interval,
+        })?)),
     })
 }
 

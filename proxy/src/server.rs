@@ -100,6 +100,10 @@ async fn serve(app: &Arc<App>, index: usize, sockets: Vec<Bound>, mut stop: watc
         app: Arc::clone(app),
         pool,
     });
+    if index == 0 {
+        let app = Arc::clone(app);
+        tokio::spawn(async move { push::statistics::keep_reporting(&app).await });
+    }
     let hub = Arc::clone(&app.hub);
     tokio::spawn(async move { hub.deliver(index).await });
     for socket in sockets {

@@ -24,6 +24,7 @@ use super::{
     Paths, Push, Role, SameSite, Server, SharedCache, Upstream,
 };
 use crate::history::disk::Durability;
+use crate::history::redis::address::Address as RedisAddress;
 
 mod address;
 mod checks;
@@ -91,7 +92,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> Faults {
 fn config(file: &mut Section<'_>) -> Config {
     let server = file.section("server", server);
     let listeners = listeners(file);
-    Config {
+    let config = Config {
         server,
         upstream: file.section("upstream", |s| upstream(s, &listeners)),
         listeners,
@@ -99,7 +100,9 @@ fn config(file: &mut Section<'_>) -> Config {
         push: file.section("push", push),
         history: file.section("history", history),
         log: file.section("log", log),
-    }
+    };
+    checks::nodes_agree(file, &config);
+    config
 }
 
 fn server(s: &mut Section<'_>) -> Server {
@@ -243,8 +246,9 @@ fn limits(s: &mut Section<'_>) -> Limits {
 }
 
 fn history(s: &mut Section<'_>) -> History {
-    s.read("redis_url", (), names::redis_url);
+    let redis = secret::redis_url(s, "redis_url").unwrap_or(RedisAddress::Local);
     History {
+        redis,
         engine: s.one_of("engine", Engine::Disk, &ENGINES),
         max_memory: s.size("max_memory", mib(256)),
         max_disk: s.size("max_disk", mib(4096)).try_into().unwrap_or(u64::MAX),
@@ -289,7 +293,11 @@ const SHARED_CACHES: [(&str, SharedCache); 2] = [
 
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-const ENGINES: [(&str, Engine); 2] = [("memory", Engine::Memory), ("disk", Engine::Disk)];
+const ENGINES: [(&str, Engine); 3] = [
+    ("memory", Engine::Memory),
+    ("disk", Engine::Disk),
+    ("redis", Engine::Redis),
+];
 
 const DURABILITIES: [(&str, Durability); 2] = [
     ("interval", Durability::Interval),

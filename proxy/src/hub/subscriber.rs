@@ -4,12 +4,20 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use pullgate_compat::channel::Receiver;
-use pullgate_compat::message::MessageId;
+use pullgate_compat::message::{Message, MessageId};
 
 use super::Hub;
 use super::outgoing::Outgoing;
+use crate::history::Archive;
+
+/// For how long what is in a catch-up may come live as well, from Redis.
+const OVERLAP: Duration = Duration::from_secs(30);
+
+/// Messages that other nodes may have delivered before this one hears of them.
+const SOON: u64 = 10_000;
 
 /// Why the hub gave a subscriber up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +45,31 @@ pub(crate) struct Subscriber {
 struct Queue {
     messages: VecDeque<Arc<Outgoing>>,
     bytes: usize,
-    /// The newest id that was queued or came from history. Ids only grow, so what is not newer has
-    /// been seen: it names another of this connection's channels, or was in the catch-up.
-    last: MessageId,
+    had: Had,
     closed: Option<Closed>,
     reader: Option<Waker>,
+}
+
+/// How a subscriber tells what it has had: a message comes again when it names another of the
+/// connection's channels, or when it was in the catch-up.
+#[derive(Debug)]
+pub(super) enum Had {
+    /// Ids only grow, so it is what is not newer than the newest that was queued or came from history.
+    UpTo(MessageId),
+    /// Ids of several nodes may come a little out of order: it is the last one, the catch-up, and what
+    /// is not newer than the client's `mid`.
+    These {
+        last: MessageId,
+        mid: MessageId,
+        caught_up: Option<Box<CaughtUp>>,
+    },
+}
+
+/// The ids of a catch-up, in order.
+#[derive(Debug)]
+pub(super) struct CaughtUp {
+    ids: Vec<MessageId>,
+    until: Instant,
 }
 
 /// The subscribers of one channel on one core, oldest first.
@@ -58,7 +86,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscriber {
-    pub(super) fn new(number: u64, began_after: MessageId, max_bytes: usize) -> Self {
+    pub(super) fn new(number: u64, began_after: MessageId, had: Had, max_bytes: usize) -> Self {
         Self {
             number,
             max_bytes,
@@ -66,7 +94,7 @@ impl Subscriber {
             queue: Mutex::new(Queue {
                 messages: VecDeque::new(),
                 bytes: 0,
-                last: began_after,
+                had,
                 closed: None,
                 reader: None,
             }),
@@ -86,14 +114,13 @@ impl Subscriber {
     fn push(&self, message: &Arc<Outgoing>) {
         let id = message.message().id;
         let mut queue = self.queue();
-        if id <= queue.last || queue.closed.is_some() {
+        if queue.closed.is_some() || !queue.had.is_new(id) {
             return;
         }
         if queue.bytes + message.body_len() > self.max_bytes && !queue.messages.is_empty() {
             queue.messages = VecDeque::new();
             queue.closed = Some(Closed::TooSlow);
         } else {
-            queue.last = id;
             queue.bytes += message.body_len();
             queue.messages.push_back(Arc::clone(message));
         }
@@ -106,6 +133,56 @@ impl Subscriber {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Had {
+    /// A `mid` far beyond the last id that was given is made up, and says nothing.
+    pub(super) fn up_to_mid(mid: Option<MessageId>, last_given: MessageId) -> Self {
+        let start = u32::try_from(last_given.start()).unwrap_or(u32::MAX);
+        let given_soon = MessageId::new(start, last_given.counter() + SOON);
+        Self::These {
+            last: MessageId::MIN,
+            mid: mid
+                .filter(|mid| *mid <= given_soon)
+                .unwrap_or(MessageId::MIN),
+            caught_up: None,
+        }
+    }
+
+    /// Whether a message has not been had; from now on it has.
+    fn is_new(&mut self, id: MessageId) -> bool {
+        self.forget();
+        match self {
+            Self::UpTo(newest) => {
+                let is_new = id > *newest;
+                *newest = id.max(*newest);
+                is_new
+            }
+            Self::These {
+                last,
+                mid,
+                caught_up,
+            } => {
+                let in_catch_up =
+                    |caught_up: &mut Box<CaughtUp>| caught_up.ids.binary_search(&id).is_ok();
+                let is_new =
+                    id != *last && id > *mid && !caught_up.as_mut().is_some_and(in_catch_up);
+                *last = id;
+                is_new
+            }
+        }
+    }
+
+    /// Drops the ids of a catch-up that can no longer come again: there may be many subscribers.
+    fn forget(&mut self) {
+        if let Self::These { caught_up, .. } = self
+            && caught_up
+                .as_ref()
+                .is_some_and(|it| it.until < Instant::now())
+        {
+            *caught_up = None;
+        }
     }
 }
 
@@ -189,6 +266,39 @@ impl Subscription {
     /// The newest id given when it began.
     pub(crate) fn began_after(&self) -> MessageId {
         self.subscriber.began_after
+    }
+
+    /// The client showed a sign of life.
+    pub(crate) fn alive(&self) {
+        if let Archive::Redis(redis) = self.hub.archive() {
+            redis.mark_online(&self.receivers);
+            self.subscriber.queue().had.forget();
+        }
+    }
+
+    /// Joins what history has with what has come live while it was read. What is in both comes once,
+    /// and what is older than the newest of history comes in its place.
+    pub(super) fn join(&self, mut missed: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
+        let mut queue = self.subscriber.queue();
+        let (Had::These { .. }, Some(newest)) = (&queue.had, missed.last().map(|last| last.id))
+        else {
+            return missed;
+        };
+        let (early, later): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut queue.messages)
+            .into_iter()
+            .partition(|outgoing| outgoing.message().id <= newest);
+        queue.bytes = later.iter().map(|outgoing| outgoing.body_len()).sum();
+        queue.messages = later;
+        missed.extend(early.iter().map(|outgoing| Arc::clone(outgoing.message())));
+        missed.sort_by_key(|message| message.id);
+        missed.dedup_by_key(|message| message.id);
+        if let Had::These { caught_up, .. } = &mut queue.had {
+            *caught_up = Some(Box::new(CaughtUp {
+                ids: missed.iter().map(|message| message.id).collect(),
+                until: Instant::now() + OVERLAP,
+            }));
+        }
+        missed
     }
 
     /// Waits for messages and moves all that are queued behind `into`.

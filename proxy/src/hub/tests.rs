@@ -32,6 +32,7 @@ impl Setup {
     fn start(&self, start: u32) -> Arc<Hub> {
         let archive = match self.engine {
             Engine::Memory => Archive::None,
+            Engine::Redis => panic!("its tests are in tests/cluster.rs"),
             Engine::Disk => {
                 let bounds = Bounds {
                     max_bytes: 1 << 30,
@@ -43,7 +44,7 @@ impl Setup {
             }
         };
         let max_memory = match self.engine {
-            Engine::Memory => 1 << 20,
+            Engine::Memory | Engine::Redis => 1 << 20,
             Engine::Disk => 4000,
         };
         let limits = Limits {
@@ -111,6 +112,7 @@ fn channels(numbers: &[u8], pairs: bool) -> ChannelList {
 async fn publish(hub: &Hub, receivers: &[Receiver], body: &'static str, expiry: u32) {
     let draft = Draft {
         receivers: receivers.to_vec(),
+        signatures: Vec::new(),
         body: Body::from_lossy(body.into()),
         expiry,
         sender: Sender::Backend,
@@ -228,9 +230,9 @@ async fn who_went_is_offline(setup: Setup) {
         .subscribe(0, &channels(&[1], false), None)
         .await
         .unwrap();
-    assert!(hub.is_online(id(1)));
+    assert_eq!(hub.online(&[id(1), id(2)]).await, [true, false]);
     drop(subscription);
-    assert!(!hub.is_online(id(1)));
+    assert_eq!(hub.online(&[id(1)]).await, [false]);
 }
 
 /// What a subscriber who comes back with `mid` catches up with.
@@ -344,7 +346,7 @@ async fn ids_grow_over_a_restart_and_a_disk_remembers(setup: Setup) {
     drop(hub);
     let hub = setup.start(START + 1);
     let remembered = match setup.engine {
-        Engine::Memory => Vec::new(),
+        Engine::Memory | Engine::Redis => Vec::new(),
         Engine::Disk => numbered(140..=150),
     };
     let mid = MessageId::new(START, 139);

@@ -66,20 +66,19 @@ pub(crate) async fn carry_out(
         }
         Checked::ChannelStats(channels) => {
             app.statistics.request(Command::ChannelStats);
-            Ok(Outcome::Answer(channel_stats(app, &channels)))
+            Ok(Outcome::Answer(channel_stats(app, &channels).await))
         }
-        Checked::ServerStats => Ok(Outcome::Answer(statistics::binary(app))),
+        Checked::ServerStats => Ok(Outcome::Answer(statistics::binary(app).await)),
     }
 }
 
 /// Which of `channels` somebody listens to, as a `ResponseBatch`.
-pub(crate) fn channel_stats(app: &App, channels: &[Receiver]) -> Vec<u8> {
+pub(crate) async fn channel_stats(app: &App, channels: &[Receiver]) -> Vec<u8> {
+    let online = app.hub.online(channels).await;
     let stats: Vec<ChannelStats> = channels
         .iter()
-        .map(|&channel| ChannelStats {
-            channel,
-            is_online: app.hub.is_online(channel),
-        })
+        .zip(online)
+        .map(|(&channel, is_online)| ChannelStats { channel, is_online })
         .collect();
     let mut batch = Vec::new();
     encode_channel_stats(&stats, &mut batch);
@@ -89,6 +88,7 @@ pub(crate) fn channel_stats(app: &App, channels: &[Receiver]) -> Vec<u8> {
 fn draft(publication: Publication, to: Option<&Numbers<'_>>) -> Draft {
     let expiry = publication.expiry.seconds();
     Draft {
+        signatures: to.map_or(publication.signatures, |_| Vec::new()),
         receivers: to.map_or(publication.receivers, |to| to.receivers(expiry)),
         body: publication.body,
         expiry,

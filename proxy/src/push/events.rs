@@ -100,6 +100,8 @@ async fn next(mut events: Events) -> Option<(Bytes, Events)> {
         Ok(Err(_)) => return None,
     };
     drop(_connected);
+    // It took the piece before, so it is there.
+    events.subscription.alive();
     Some((piece, events))
 }
 

@@ -1,5 +1,7 @@
 //! The back end's side: `POST` publishes text, `GET` asks who is online.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -15,7 +17,7 @@ use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, Streamed};
 use crate::history::Draft;
-use crate::hub;
+use crate::hub::{self, unix_time};
 use crate::server::App;
 
 /// Serves the `pub` paths.
@@ -35,7 +37,7 @@ pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Bod
         }
         (&Method::POST, _) if binary => protobuf(app, request, Rights::Trusted, None).await,
         (&Method::POST, to) => text(app, &to, request).await,
-        (&Method::GET, To::Channels(channels)) => online(app, &channels, binary),
+        (&Method::GET, To::Channels(channels)) => online(app, &channels, binary).await,
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
 }
@@ -112,6 +114,7 @@ async fn text(app: &App, to: &To<'_>, request: Request<Incoming>) -> Response<Bo
     app.statistics.message(&MessageType::default());
     let draft = Draft {
         receivers,
+        signatures: Vec::new(),
         body: MessageBody::from_lossy(body),
         expiry,
         sender: Sender::Backend,
@@ -123,7 +126,12 @@ async fn text(app: &App, to: &To<'_>, request: Request<Incoming>) -> Response<Bo
 }
 
 fn try_again(why: &hub::Refused) -> Response<Body> {
-    tracing::warn!(%why, "a publish was refused");
+    /// The second in which the log was last told: there may be thousands of refusals in one.
+    static TOLD: AtomicU64 = AtomicU64::new(0);
+    let now = unix_time().as_secs();
+    if TOLD.swap(now, Ordering::Relaxed) != now {
+        tracing::warn!(%why, "a publish was refused");
+    }
     answer(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
 }
 
@@ -137,7 +145,7 @@ fn too_large() -> Response<Body> {
 }
 
 /// `{"infos":[…]}`: the private channels somebody listens to, as asked.
-fn online(app: &App, channels: &ChannelList, binary: bool) -> Response<Body> {
+async fn online(app: &App, channels: &ChannelList, binary: bool) -> Response<Body> {
     if channels.is_empty() {
         return refusal(Status::NoChannels);
     }
@@ -145,19 +153,20 @@ fn online(app: &App, channels: &ChannelList, binary: bool) -> Response<Body> {
         return refusal(Status::TooManyChannels);
     }
     app.statistics.request(Command::ChannelStats);
+    let private: Vec<Receiver> = channels
+        .channels()
+        .iter()
+        .map(|channel| Receiver::Private(channel.private))
+        .collect();
     if binary {
-        let private: Vec<Receiver> = channels
-            .channels()
-            .iter()
-            .map(|channel| Receiver::Private(channel.private))
-            .collect();
-        return binary_answer(binary::channel_stats(app, &private));
+        return binary_answer(binary::channel_stats(app, &private).await);
     }
     let infos: Vec<String> = channels
         .channels()
         .iter()
-        .filter(|channel| app.hub.is_online(Receiver::Private(channel.private)))
-        .map(|channel| format!(r#"{{"channel":"{}","subscribers":1}}"#, channel.private))
+        .zip(app.hub.online(&private).await)
+        .filter(|(_, is_online)| *is_online)
+        .map(|(channel, _)| format!(r#"{{"channel":"{}","subscribers":1}}"#, channel.private))
         .collect();
     answer(
         StatusCode::OK,

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use pullgate_compat::message::MessageType;
 use pullgate_compat::wire::encode_server_stats_json;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use super::{answer, binary_answer, query};
 use crate::body::Body;
 use crate::config::Limits;
+use crate::history::Archive;
 use crate::hub::unix_time;
 use crate::server::App;
 
@@ -19,6 +22,11 @@ use crate::server::App;
 const MAX_KINDS: usize = 1000;
 
 const SECONDS_PER_DAY: u64 = 86_400;
+
+/// Between two reports of a process,
+const RENEWAL: Duration = Duration::from_secs(60);
+/// and the age at which one counts as left by a process that is gone.
+const GONE: Duration = Duration::from_secs(70);
 
 /// What this process counts.
 #[derive(Debug, Default)]
@@ -83,41 +91,92 @@ struct ReportedLimits {
 }
 
 /// Serves the `stat` paths.
-pub(crate) fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> {
+pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> {
     if request.method() != Method::GET {
         return answer(StatusCode::NOT_FOUND, "");
     }
     match query(request).first("binaryMode").as_deref() {
-        Some("true") => binary_answer(binary(app)),
-        Some(_) | None => answer(StatusCode::OK, json(app)),
+        Some("true") => binary_answer(binary(app).await),
+        Some(_) | None => answer(StatusCode::OK, json(app).await),
     }
 }
 
 /// The same as a `ResponseBatch`.
-pub(crate) fn binary(app: &App) -> Vec<u8> {
+pub(crate) async fn binary(app: &App) -> Vec<u8> {
     let mut batch = Vec::new();
-    encode_server_stats_json(&json(app), &mut batch);
+    encode_server_stats_json(&json(app).await, &mut batch);
     batch
 }
 
-/// An array with an object for each process: for this one.
-fn json(app: &App) -> String {
+/// An array with an object for each process: this one, and those that left theirs in Redis.
+async fn json(app: &App) -> String {
     app.statistics.request(Command::ServerStats);
+    let (own, report) = own(app);
+    let mut processes = vec![report];
+    if let Archive::Redis(redis) = app.hub.archive() {
+        let (live, gone) = sorted_out(redis.reports().await, unix_time());
+        processes.extend(
+            live.into_iter()
+                .filter(|(process, _)| *process != own)
+                .map(|(_, report)| report),
+        );
+        if !gone.is_empty() {
+            redis.forget_reports(&gone).await;
+        }
+    }
+    format!("[{}]", processes.join(","))
+}
+
+/// The reports of processes that are there, and the names of those that are gone: each renews its report.
+fn sorted_out(
+    reports: Vec<(String, String)>,
+    now: Duration,
+) -> (Vec<(String, String)>, Vec<String>) {
+    #[derive(Deserialize)]
+    struct Dated {
+        date: u64,
+    }
+    let (mut live, mut gone) = (Vec::new(), Vec::new());
+    for (process, report) in reports {
+        let left = serde_json::from_str(&report).map(|Dated { date }| Duration::from_millis(date));
+        match left {
+            Ok(left) if left + GONE > now => live.push((process, report)),
+            Ok(_) | Err(_) => gone.push(process),
+        }
+    }
+    (live, gone)
+}
+
+/// Leaves this process's report for the others, for ever. Nothing to do without them.
+pub(crate) async fn keep_reporting(app: &App) {
+    let Archive::Redis(redis) = app.hub.archive() else {
+        return;
+    };
+    loop {
+        let (own, report) = own(app);
+        redis.report(&own, &report).await;
+        sleep(RENEWAL).await;
+    }
+}
+
+/// The name of this process, and its report.
+fn own(app: &App) -> (String, String) {
     let pid = std::process::id();
     let uname = rustix::system::uname();
+    let name = format!("{}-{pid}", uname.nodename().to_string_lossy());
     let report = Report {
         pid,
         date: u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX),
-        process_unique_id: format!("{}-{pid}", uname.nodename().to_string_lossy()),
+        process_unique_id: name.clone(),
         channels: app.hub.private_channels(),
         limits: ReportedLimits::from(&app.config.push.limits),
-        cluster_mode: false,
+        cluster_mode: matches!(app.hub.archive(), Archive::Redis(_)),
         websockets: app.statistics.websockets.load(Ordering::Relaxed),
         pollings: app.statistics.polls.load(Ordering::Relaxed),
         daily: app.statistics.today().clone(),
     };
     // Only maps whose keys are no strings fail.
-    serde_json::to_string(&[report]).unwrap_or_default()
+    (name, serde_json::to_string(&report).unwrap_or_default())
 }
 
 impl Statistics {
@@ -195,6 +254,20 @@ mod tests {
         assert_eq!(today.messages.get("kind-0"), Some(&2));
         assert_eq!(today.messages.get("unknown"), Some(&1000));
         assert_eq!(today.messages.len(), MAX_KINDS + 1);
+    }
+
+    #[test]
+    fn processes_that_do_not_report_are_gone() {
+        let report =
+            |process: &str, date: u64| (process.to_owned(), format!(r#"{{"date":{date}}}"#));
+        let reports = vec![
+            report("old", 29_000),
+            report("here", 31_000),
+            ("odd".to_owned(), "?".to_owned()),
+        ];
+        let (live, gone) = sorted_out(reports, Duration::from_secs(100));
+        assert_eq!(live, [report("here", 31_000)]);
+        assert_eq!(gone, ["old", "odd"]);
     }
 
     #[test]

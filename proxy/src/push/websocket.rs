@@ -186,7 +186,10 @@ async fn converse(
                 Err(Closed::Drained) => return End::Close(CloseCode::Away.into(), String::new()),
             },
             received = socket.next() => match received {
-                Some(Ok(Frame::Pong(_))) => answered = true,
+                Some(Ok(Frame::Pong(_))) => {
+                    answered = true;
+                    subscription.alive();
+                }
                 Some(Ok(Frame::Binary(_) | Frame::Text(_))) if format == Format::Text => {}
                 Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) => {
                     match answer_request(core, &request.into_data(), rights).await {

@@ -93,7 +93,7 @@ async fn dispatch(
         Route::Publish => Ok(push::publish::serve(&core.app, request).await),
         Route::Rest => Ok(push::publish::serve_clients(&core.app, request).await),
         Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
-        Route::Stat => Ok(push::statistics::serve(&core.app, &request)),
+        Route::Stat => Ok(push::statistics::serve(&core.app, &request).await),
         Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),
         Route::Login => Ok(push::login::serve(&core.app, &request).await),
         Route::Pullgate => match core.app.guest_push() {

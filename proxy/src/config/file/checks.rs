@@ -6,7 +6,7 @@ use super::address::is_exposed;
 use super::report::expected;
 use super::section::Section;
 use super::units::days;
-use crate::config::{Address, Guest, Listener, Origin, Paths, Role, SameSite};
+use crate::config::{Address, Config, Engine, Guest, Listener, Origin, Paths, Role, SameSite};
 
 /// Browsers cut a cookie's life to this (RFC 6265bis).
 const LONGEST_COOKIE_DAYS: u64 = 400;
@@ -106,5 +106,21 @@ pub(super) fn paths_differ(s: &Section<'_>, paths: &Paths) {
 pub(super) fn within_an_epoch(s: &Section<'_>, config_ttl: Duration) {
     if config_ttl > Duration::from_secs(pullgate_compat::guest::EPOCH) {
         s.fault("config_ttl", expected("at most \"12h\""));
+    }
+}
+
+/// Several nodes are one server to their clients only if they have the same secrets.
+pub(super) fn nodes_agree(file: &Section<'_>, config: &Config) {
+    if config.history.engine != Engine::Redis {
+        return;
+    }
+    let own = "is not given: each node makes its own, and";
+    if config.guest.enabled && config.guest.secrets.is_empty() {
+        let remark = format!("guest.secrets {own} does not know the others' guests");
+        file.warn("history", remark);
+    }
+    if config.push.signature_key.is_none() {
+        let remark = format!("push.signature_key {own} refuses what is signed for the others");
+        file.warn("history", remark);
     }
 }

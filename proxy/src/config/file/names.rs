@@ -159,15 +159,3 @@ fn is_level(text: &str) -> bool {
     text.parse::<tracing_subscriber::filter::LevelFilter>()
         .is_ok()
 }
-
-/// Validated for the day this version learns it.
-pub(super) fn redis_url(value: &Value<'_>) -> Result<(), Mismatch> {
-    let form = "an address such as \"redis://127.0.0.1:6379\"";
-    let text = value.text(form)?;
-    let known = ["redis://", "rediss://", "redis+unix://", "unix://"];
-    let rest = known.iter().find_map(|scheme| text.strip_prefix(scheme));
-    match rest {
-        Some(rest) if !rest.is_empty() => Ok(()),
-        Some(_) | None => Err(expected(form)),
-    }
-}

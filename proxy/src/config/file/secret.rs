@@ -7,6 +7,7 @@ use super::report::{Mismatch, expected};
 use super::section::Section;
 use super::value::{SecretPlace, Value, quoted};
 use crate::config::Secret;
+use crate::history::redis::address::Address as RedisAddress;
 
 /// What SHA-256 makes full use of.
 const SHORTEST: usize = 32;
@@ -35,6 +36,21 @@ pub(super) fn secrets(section: &mut Section<'_>, key: &'static str) -> Vec<Secre
     items
         .filter_map(|item| item.checked(strong_secret))
         .collect()
+}
+
+/// Where Redis is, with its password.
+pub(super) fn redis_url(section: &mut Section<'_>, key: &'static str) -> Option<RedisAddress> {
+    let form = "an address such as \"redis://127.0.0.1:6379\"";
+    section.value(key)?.checked(|value| {
+        let text = match value.secret_place() {
+            Some(_) => secret_of(value)?.0,
+            None => value.text(form)?.to_owned(),
+        };
+        RedisAddress::parse(&text).map_err(|_| match value.secret_place() {
+            Some(_) => Mismatch::new("what is no address of Redis", form),
+            None => expected(form),
+        })
+    })
 }
 
 fn strong_secret(value: &Value<'_>) -> Result<Secret, Mismatch> {

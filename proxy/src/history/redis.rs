@@ -1,0 +1,308 @@
+//! History, delivery and presence shared by several nodes through Redis: pullgate's and those of push
+//! server 0.4.0, whose keys and messages these are.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`address`] | the URL |
+//! | [`connection`] | makes and watches the connections |
+//! | [`commands`] | what is said to Redis |
+//! | [`publish`] | what this node accepts, and what waits |
+//! | [`carrier`] | from this node to Redis, in order |
+//! | [`feed`] | from Redis to the hub, all nodes' messages |
+//! | [`presence`] | who is online here, for the others |
+//!
+//! All of it runs on a thread of its own. [`Redis`] is what the cores hold of it. Everything that the
+//! hub delivers comes back from Redis, this node's own messages too: so all nodes deliver in one order.
+
+pub(crate) mod address;
+mod carrier;
+mod commands;
+mod connection;
+mod feed;
+mod presence;
+pub(crate) mod publish;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pullgate_compat::channel::Receiver;
+use pullgate_compat::message::{Message, MessageId};
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Unavailable;
+use address::Address;
+use carrier::Carrier;
+use connection::{Keeper, Link};
+use feed::{Feed, Seen};
+use publish::{Publication, Queue, Refused};
+
+/// How long somebody waits who wants to know something from Redis.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same for what can be answered without.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// At the end of the process, for what was accepted.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long push server keeps a channel online without a sign of life.
+const ONLINE_SECONDS: u64 = 130;
+
+/// Those who listen at this node: the hub.
+pub(crate) trait Audience: Send + Sync {
+    /// Delivers a message to those of `receivers` that are here.
+    fn deliver(&self, message: Arc<Message>, receivers: &[Receiver]);
+
+    /// What somebody here listens to.
+    fn listening(&self) -> Vec<Receiver>;
+}
+
+/// How to use Redis.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) address: Address,
+    /// How long a channel's list of messages lives.
+    pub(crate) channel_ttl: Duration,
+    /// Time between two signs of life of a subscriber.
+    pub(crate) ping_interval: Duration,
+}
+
+/// Redis, as the cores see it.
+pub(crate) struct Redis {
+    link: Link,
+    queue: Queue,
+    seen: Arc<Seen>,
+    listened: mpsc::UnboundedSender<Box<[Receiver]>>,
+    /// What the thread will run, until it is started.
+    work: Mutex<Option<Work>>,
+}
+
+struct Work {
+    node: String,
+    keeper: Keeper,
+    carrier: Carrier,
+    listened: mpsc::UnboundedReceiver<Box<[Receiver]>>,
+    online_seconds: u64,
+}
+
+impl Redis {
+    /// Nothing happens before [`Redis::start`].
+    pub(crate) fn new(settings: Settings) -> Result<Self, getrandom::Error> {
+        let node = node_name()?;
+        let (keeper, link) = connection::link(settings.address);
+        let (queue, carrier) = Queue::new(&node, settings.channel_ttl);
+        let (sender, listened) = mpsc::unbounded_channel();
+        // A mark must outlive the next sign of life.
+        let online_seconds = ONLINE_SECONDS.max(settings.ping_interval.as_secs() + 10);
+        Ok(Self {
+            link,
+            queue,
+            seen: Arc::new(Seen::nothing()),
+            listened: sender,
+            work: Mutex::new(Some(Work {
+                node,
+                keeper,
+                carrier,
+                listened,
+                online_seconds,
+            })),
+        })
+    }
+
+    /// Starts the thread, which delivers to `audience`.
+    pub(crate) fn start(&self, audience: Arc<dyn Audience>) -> std::io::Result<()> {
+        let work = self
+            .work
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(work) = work else { return Ok(()) };
+        // Whoever installed one before has the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (link, seen) = (self.link.clone(), Arc::clone(&self.seen));
+        std::thread::Builder::new()
+            .name("redis".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let feed = Feed::new(&work.node, Arc::clone(&audience), Arc::clone(&seen));
+                    let carrying = work.carrier.carry_out(link.clone(), seen);
+                    let marking =
+                        presence::mark(work.listened, audience, link, work.online_seconds);
+                    tokio::join!(work.keeper.keep(feed), carrying, marking);
+                });
+            })?;
+        Ok(())
+    }
+
+    /// Accepts messages, see [`Queue::publish`].
+    pub(crate) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Refused> {
+        self.queue.publish(publications).await
+    }
+
+    /// The newest ids of each of `receivers` after `after`, newest first.
+    pub(crate) async fn listed(
+        &self,
+        receivers: &[Receiver],
+        after: MessageId,
+    ) -> Result<Vec<Vec<MessageId>>, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::listed(redis, receivers, after).await
+        })
+        .await
+    }
+
+    /// Those of the messages that are still there.
+    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
+        self.ask(PATIENCE, async |redis| commands::fetch(redis, ids).await)
+            .await
+    }
+
+    /// The greatest id that this node knows.
+    pub(crate) fn last_id(&self) -> MessageId {
+        self.seen.last()
+    }
+
+    /// Tells the other nodes that somebody listens here.
+    pub(crate) fn mark_online(&self, receivers: &[Receiver]) {
+        // The other end goes with the process.
+        let _ = self.listened.send(receivers.into());
+    }
+
+    /// Which of the channels somebody listens to, at any node; none while Redis is away.
+    pub(crate) async fn online(&self, receivers: &[&Receiver]) -> Vec<bool> {
+        let nobody = vec![false; receivers.len()];
+        if receivers.is_empty() {
+            return nobody;
+        }
+        self.ask(LITTLE_PATIENCE, async |redis| {
+            commands::online(redis, receivers).await
+        })
+        .await
+        .unwrap_or(nobody)
+    }
+
+    /// Leaves this process's statistics for the others, as soon as Redis is there.
+    pub(crate) async fn report(&self, process: &str, statistics: &str) {
+        let mut session = self.link.up().await;
+        if let Err(why) = commands::report(&mut session.commands, process, statistics).await {
+            tracing::debug!(%why, "statistics cannot be left in Redis");
+        }
+    }
+
+    /// What processes left, by process; nothing while Redis is away.
+    pub(crate) async fn reports(&self) -> Vec<(String, String)> {
+        self.ask(LITTLE_PATIENCE, async |redis| {
+            commands::reports(redis).await
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    /// Takes away what processes left that are gone.
+    pub(crate) async fn forget_reports(&self, processes: &[String]) {
+        // Whoever reads next tries again.
+        let _ = self
+            .ask(LITTLE_PATIENCE, async |redis| {
+                commands::forget_reports(redis, processes).await
+            })
+            .await;
+    }
+
+    /// Reserves `count` numbers that no node has, and that are greater than `at_least`; the last of
+    /// them. For a `count` of 0, the greatest number that any node has. After a loss of data in Redis
+    /// `margin` numbers are left out.
+    pub(crate) async fn reserve(
+        &self,
+        key: &str,
+        count: u64,
+        at_least: u64,
+        margin: u64,
+    ) -> Result<u64, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::reserve(redis, key, count, at_least, margin).await
+        })
+        .await
+    }
+
+    /// For how long Redis has been away.
+    pub(crate) fn away(&self) -> Option<Duration> {
+        self.link.away_since().map(|since| since.elapsed())
+    }
+
+    /// How often there was a connection.
+    pub(crate) fn connections(&self) -> u64 {
+        self.link.sessions()
+    }
+
+    /// Messages that wait for Redis.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// Messages that were not accepted, or that Redis refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.queue.refused()
+    }
+
+    /// Waits for what was accepted to be carried out, not for long.
+    pub(crate) fn close(&self) {
+        let began = std::time::Instant::now();
+        while self.waiting() > 0 && began.elapsed() < LAST_PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if self.waiting() > 0 {
+            tracing::error!(lost = self.waiting(), "messages could not be published");
+        }
+    }
+
+    /// Asks as soon as there is a connection, all within some time.
+    async fn ask<T>(
+        &self,
+        within: Duration,
+        question: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, Unavailable> {
+        let answer = async {
+            let mut session = self.link.within(within).await?;
+            let ended = session.clone();
+            tokio::select! {
+                answer = question(&mut session.commands) => {
+                    answer.map_err(|why| Unavailable(why.to_string()))
+                }
+                () = self.link.ended(&ended) => Err(away()),
+            }
+        };
+        timeout(within, answer)
+            .await
+            .unwrap_or_else(|_| Err(away()))
+    }
+}
+
+fn away() -> Unavailable {
+    Unavailable("Redis is away".to_owned())
+}
+
+/// What push server calls its nodes: eight random digits and letters.
+fn node_name() -> Result<String, getrandom::Error> {
+    const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)?;
+    let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len());
+    Ok(random
+        .iter()
+        .filter_map(letter)
+        .map(|letter| char::from(*letter))
+        .collect())
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("queue", &self.queue).finish()
+    }
+}

@@ -1,0 +1,282 @@
+//! Carries out in order what this node has accepted to publish.
+//!
+//! A message is one call of a script, so that ids, history and pub/sub have the same order for all nodes.
+//! Calls go out together. One whose answer was lost in a broken connection is made again; the script knows
+//! by the message's number whether the first was carried out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pullgate_compat::message::MessageId;
+use redis::{Pipeline, Script, ServerError, Value, cmd, pipe};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::commands;
+use super::connection::{Link, Session};
+use super::feed::Seen;
+use super::publish::{Batch, Prepared, Waiting};
+use crate::history::Unavailable;
+use crate::hub::unix_time;
+
+/// Messages that go to Redis together.
+const TOGETHER: usize = 256;
+/// The same in bytes.
+const TOGETHER_BYTES: usize = 4 << 20;
+
+/// Before the next attempt, while Redis takes nothing (because it is full, say).
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What the script says of a message that it published before.
+const DONE_BEFORE: Value = Value::Int(0);
+/// What it says of one that it did not publish because the one before is missing.
+const BEHIND: Value = Value::Int(-1);
+
+/// Carries out what was accepted.
+pub(super) struct Carrier {
+    accepted: mpsc::UnboundedReceiver<Batch>,
+    waiting: Arc<Waiting>,
+    script: String,
+    /// Its name in Redis.
+    hash: String,
+    /// Where Redis keeps how many messages of this node it has published.
+    journal: String,
+    channel: String,
+    channel_ttl: u64,
+    /// How many that are, as far as this node was told.
+    carried: u64,
+    under_way: VecDeque<UnderWay>,
+}
+
+struct UnderWay {
+    message: Prepared,
+    /// With the last message of a request.
+    request: Option<oneshot::Sender<Result<(), Unavailable>>>,
+}
+
+/// What Redis makes of a message.
+enum Fate {
+    Published(Option<MessageId>),
+    /// It is to be sent again: later, at once.
+    Later(String),
+    Again,
+    /// It will never be published.
+    Never(String),
+}
+
+impl Carrier {
+    pub(super) fn new(
+        node: &str,
+        channel_ttl: Duration,
+        accepted: mpsc::UnboundedReceiver<Batch>,
+        waiting: Arc<Waiting>,
+    ) -> Self {
+        let script = without_comments(include_str!("publish.lua"));
+        Self {
+            accepted,
+            waiting,
+            hash: Script::new(&script).get_hash().to_owned(),
+            script,
+            journal: format!("pullgate:carried:{node}"),
+            channel: format!("pushserver:{node}"),
+            channel_ttl: channel_ttl.as_secs(),
+            carried: 0,
+            under_way: VecDeque::new(),
+        }
+    }
+
+    pub(super) async fn carry_out(mut self, link: Link, seen: Arc<Seen>) {
+        while self.gather().await {
+            let mut session = link.up().await;
+            let mut calls = self.calls(seen.last());
+            // The connection may be given up while an answer is awaited.
+            let ended = session.clone();
+            let answers = tokio::select! {
+                answers = commands::each(&mut session.commands, &mut calls) => answers,
+                () = link.ended(&ended) => continue,
+            };
+            match answers {
+                Ok(answers) => self.conclude(&link, &seen, answers).await,
+                Err(why) => {
+                    tracing::debug!(%why, "publishing is tried again");
+                    pause(&link, &session).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and takes as much as goes together; false at the end.
+    async fn gather(&mut self) -> bool {
+        if self.under_way.is_empty() {
+            match self.accepted.recv().await {
+                Some(batch) => self.take(batch),
+                None => return false,
+            }
+        }
+        while self.under_way.len() < TOGETHER
+            && let Ok(batch) = self.accepted.try_recv()
+        {
+            self.take(batch);
+        }
+        true
+    }
+
+    fn take(&mut self, batch: Batch) {
+        let last = batch.messages.len();
+        let mut done = Some(batch.done);
+        for (at, message) in batch.messages.into_iter().enumerate() {
+            let request = if at + 1 == last { done.take() } else { None };
+            self.under_way.push_back(UnderWay { message, request });
+        }
+    }
+
+    fn calls(&self, seen: MessageId) -> Pipeline {
+        let now = unix_time().as_secs();
+        let mut calls = pipe();
+        let mut bytes = 0;
+        for (number, UnderWay { message, .. }) in (self.carried + 1..).zip(&self.under_way) {
+            bytes += message.size();
+            let first = number == self.carried + 1;
+            if !first && bytes > TOGETHER_BYTES {
+                break;
+            }
+            // The first brings the script along, so Redis knows it when the others come.
+            let mut call = match first {
+                true => cmd("EVAL"),
+                false => cmd("EVALSHA"),
+            };
+            call.arg(if first { &self.script } else { &self.hash });
+            call.arg(3 + message.lists.len())
+                .arg(commands::START_DATE)
+                .arg(commands::COUNTER)
+                .arg(&self.journal)
+                .arg(&message.lists)
+                .arg(number)
+                .arg(u8::from(first))
+                .arg(now)
+                .arg(seen.to_string())
+                .arg(message.expiry)
+                .arg(self.channel_ttl)
+                .arg(&self.channel)
+                .arg(&message.before)
+                .arg(&message.behind)
+                .arg(message.message_at + 1);
+            calls.add_command(call);
+        }
+        calls
+    }
+
+    /// In order, up to the first that must be sent again.
+    async fn conclude(&mut self, link: &Link, seen: &Seen, answers: Vec<Value>) {
+        for answer in answers {
+            match fate(answer) {
+                Fate::Published(id) => {
+                    self.carried += 1;
+                    if let Some(id) = id {
+                        seen.raise(id);
+                    }
+                    self.conclude_one(Ok(()));
+                }
+                Fate::Again => return,
+                Fate::Later(why) => {
+                    tracing::debug!(why, "Redis does not take messages now");
+                    if why.contains("READONLY") || why.contains("MASTERDOWN") {
+                        link.suspect();
+                    }
+                    return sleep(PAUSE).await;
+                }
+                Fate::Never(why) => {
+                    tracing::error!(why, "Redis refuses a message, which is lost");
+                    self.waiting.refuse(1);
+                    self.conclude_one(Err(Unavailable(why)));
+                    // Those behind it were waiting for it.
+                    return;
+                }
+            }
+        }
+    }
+
+    fn conclude_one(&mut self, outcome: Result<(), Unavailable>) {
+        let Some(first) = self.under_way.pop_front() else {
+            return;
+        };
+        self.waiting.leave(1, first.message.size());
+        // A request is answered with its last message, or with the first that fails.
+        let request = match (&outcome, first.request) {
+            (_, Some(request)) => Some(request),
+            (Err(_), None) => self
+                .under_way
+                .iter_mut()
+                .find_map(|behind| behind.request.take()),
+            (Ok(()), None) => None,
+        };
+        if let Some(request) = request {
+            // The publisher may have been answered already.
+            let _ = request.send(outcome);
+        }
+    }
+}
+
+/// Until there is another connection, or for a while.
+async fn pause(link: &Link, session: &Session) {
+    let _ = timeout(PAUSE, link.ended(session)).await;
+}
+
+fn fate(answer: Value) -> Fate {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the script gives no other answers"
+    )]
+    match answer {
+        DONE_BEFORE => Fate::Published(None),
+        BEHIND => Fate::Again,
+        Value::ServerError(error) if is_passing(&error) => Fate::Later(text(&error)),
+        Value::ServerError(error) => Fate::Never(text(&error)),
+        Value::BulkString(id) => Fate::Published(MessageId::from_slice(&id)),
+        other => Fate::Never(format!("an unknown answer: {other:?}")),
+    }
+}
+
+/// Whether the same call may be taken later. Redis before 7 hides the code of an error within a script
+/// in the text.
+fn is_passing(error: &ServerError) -> bool {
+    const CODES: [&str; 9] = [
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOREPLICAS",
+        "NOSCRIPT",
+        "OOM",
+        "READONLY",
+    ];
+    let text = text(error);
+    CODES
+        .iter()
+        .any(|code| text.starts_with(code) || text.contains(&format!("-{code} ")))
+}
+
+fn text(error: &ServerError) -> String {
+    format!("{} {}", error.code(), error.details().unwrap_or_default())
+}
+
+fn without_comments(script: &str) -> String {
+    script
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_has_no_comments_left() {
+        let script = without_comments(include_str!("publish.lua"));
+        assert!(!script.contains("--") && script.contains("SETEX"));
+    }
+}

@@ -1,0 +1,230 @@
+//! The commands, and the names of the keys: those of push server 0.4.0, which is what it shares with us.
+
+use std::sync::Arc;
+
+use pullgate_compat::channel::Receiver;
+use pullgate_compat::message::{Message, MessageId};
+use pullgate_compat::wire::decode_message;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, Value, cmd, pipe};
+
+use crate::history::CATCH_UP_PER_CHANNEL;
+
+/// The first ten digits of every message id.
+pub(super) const START_DATE: &str = "server:startdate";
+/// The counter behind the others.
+pub(super) const COUNTER: &str = "server:messagecounter";
+/// Field by process: its statistics, as JSON.
+const STATISTICS: &str = "stats";
+
+/// Channels in one pipeline: enough to be quick, few enough for Redis to serve others between two.
+pub(super) const MANY: usize = 500;
+
+/// The list of a channel's messages.
+pub(super) fn list_key(receiver: &Receiver) -> Vec<u8> {
+    channel_key("messages", receiver)
+}
+
+/// There while somebody listens to the channel.
+fn online_key(receiver: &Receiver) -> Vec<u8> {
+    channel_key("online", receiver)
+}
+
+fn channel_key(what: &str, receiver: &Receiver) -> Vec<u8> {
+    let (kind, id) = match receiver {
+        Receiver::Private(id) => ("channel", id.as_bytes()),
+        Receiver::Public(id) => ("pubchannel", id.as_bytes()),
+    };
+    [format!("{kind}:{what}:").as_bytes(), id].concat()
+}
+
+fn message_key(id: &MessageId) -> Vec<u8> {
+    [b"message:".as_slice(), id.as_bytes()].concat()
+}
+
+/// The newest ids of each of `receivers` after `after`, newest first, all of one moment.
+pub(super) async fn listed(
+    redis: &mut MultiplexedConnection,
+    receivers: &[Receiver],
+    after: MessageId,
+) -> Result<Vec<Vec<MessageId>>, RedisError> {
+    let mut pipe = pipe();
+    pipe.atomic();
+    for receiver in receivers {
+        pipe.cmd("ZREVRANGEBYLEX")
+            .arg(list_key(receiver))
+            .arg("+")
+            .arg(exclusive(after))
+            .arg("LIMIT")
+            .arg(0)
+            .arg(CATCH_UP_PER_CHANNEL);
+    }
+    let listed: Vec<Vec<Vec<u8>>> = pipe.query_async(redis).await?;
+    Ok(listed.iter().map(|members| ids(members)).collect())
+}
+
+/// All ids of each of `receivers` after `after`, up to and with `until`.
+pub(super) async fn listed_between(
+    redis: &mut MultiplexedConnection,
+    receivers: &[Receiver],
+    after: MessageId,
+    until: MessageId,
+) -> Result<Vec<Vec<MessageId>>, RedisError> {
+    let mut pipe = pipe();
+    for receiver in receivers {
+        pipe.cmd("ZRANGEBYLEX")
+            .arg(list_key(receiver))
+            .arg(exclusive(after))
+            .arg([b"[".as_slice(), until.as_bytes()].concat());
+    }
+    let listed: Vec<Vec<Vec<u8>>> = pipe.query_async(redis).await?;
+    Ok(listed.iter().map(|members| ids(members)).collect())
+}
+
+fn exclusive(id: MessageId) -> Vec<u8> {
+    [b"(".as_slice(), id.as_bytes()].concat()
+}
+
+fn ids(members: &[Vec<u8>]) -> Vec<MessageId> {
+    members
+        .iter()
+        .filter_map(|member| MessageId::from_slice(member))
+        .collect()
+}
+
+/// Those of the messages that are still there.
+pub(super) async fn fetch(
+    redis: &mut MultiplexedConnection,
+    ids: &[MessageId],
+) -> Result<Vec<Arc<Message>>, RedisError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<Vec<u8>> = ids.iter().map(message_key).collect();
+    let found: Vec<Option<Vec<u8>>> = cmd("MGET").arg(keys).query_async(redis).await?;
+    let decoded = |data: Vec<u8>| match decode_message(&data) {
+        Ok(message) => Some(Arc::new(message)),
+        Err(why) => {
+            tracing::warn!(%why, "what is stored in Redis is no message");
+            None
+        }
+    };
+    Ok(found.into_iter().flatten().filter_map(decoded).collect())
+}
+
+/// The last id that was given, if any was.
+pub(super) async fn last_given(
+    redis: &mut MultiplexedConnection,
+) -> Result<Option<MessageId>, RedisError> {
+    let (start, counter): (Option<u32>, Option<u64>) = cmd("MGET")
+        .arg(START_DATE)
+        .arg(COUNTER)
+        .query_async(redis)
+        .await?;
+    Ok(start.map(|start| MessageId::new(start, counter.unwrap_or_default())))
+}
+
+pub(super) async fn publish(
+    redis: &mut MultiplexedConnection,
+    channel: &str,
+    payload: &str,
+) -> Result<(), RedisError> {
+    cmd("PUBLISH")
+        .arg(channel)
+        .arg(payload)
+        .query_async(redis)
+        .await
+}
+
+/// Marks channels as listened to, for so many seconds.
+pub(super) async fn mark_online(
+    redis: &mut MultiplexedConnection,
+    receivers: &[Receiver],
+    seconds: u64,
+) -> Result<(), RedisError> {
+    let mut pipe = pipe();
+    for receiver in receivers {
+        pipe.cmd("SETEX")
+            .arg(online_key(receiver))
+            .arg(seconds)
+            .arg("1")
+            .ignore();
+    }
+    pipe.query_async(redis).await
+}
+
+/// Which of the channels are marked.
+pub(super) async fn online(
+    redis: &mut MultiplexedConnection,
+    receivers: &[&Receiver],
+) -> Result<Vec<bool>, RedisError> {
+    let mut pipe = pipe();
+    for receiver in receivers {
+        pipe.cmd("EXISTS").arg(online_key(receiver));
+    }
+    pipe.query_async(redis).await
+}
+
+/// Leaves the statistics of a process for all to read.
+pub(super) async fn report(
+    redis: &mut MultiplexedConnection,
+    process: &str,
+    statistics: &str,
+) -> Result<(), RedisError> {
+    cmd("HSET")
+        .arg(STATISTICS)
+        .arg(process)
+        .arg(statistics)
+        .query_async(redis)
+        .await
+}
+
+/// What processes left, by process.
+pub(super) async fn reports(
+    redis: &mut MultiplexedConnection,
+) -> Result<Vec<(String, String)>, RedisError> {
+    cmd("HGETALL").arg(STATISTICS).query_async(redis).await
+}
+
+/// Takes away what processes left that are gone.
+pub(super) async fn forget_reports(
+    redis: &mut MultiplexedConnection,
+    processes: &[String],
+) -> Result<(), RedisError> {
+    cmd("HDEL")
+        .arg(STATISTICS)
+        .arg(processes)
+        .query_async(redis)
+        .await
+}
+
+/// Reserves `count` numbers behind all that were reserved, `at_least` is one of them; the last of these. If Redis has
+/// lost what was reserved, `margin` numbers are left out: there may be some that this node never heard of.
+pub(super) async fn reserve(
+    redis: &mut MultiplexedConnection,
+    key: &str,
+    count: u64,
+    at_least: u64,
+    margin: u64,
+) -> Result<u64, RedisError> {
+    const RESERVE: &str = "if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[2]) then \
+         redis.call('SET', KEYS[1], ARGV[2] + ARGV[3]) end \
+         return redis.call('INCRBY', KEYS[1], ARGV[1])";
+    cmd("EVAL")
+        .arg(RESERVE)
+        .arg(1)
+        .arg(key)
+        .arg(count)
+        .arg(at_least)
+        .arg(margin)
+        .query_async(redis)
+        .await
+}
+
+/// Sends a pipeline and returns each command's own answer, errors too.
+pub(super) async fn each(
+    redis: &mut MultiplexedConnection,
+    pipe: &mut redis::Pipeline,
+) -> Result<Vec<Value>, RedisError> {
+    pipe.ignore_errors().query_async(redis).await
+}

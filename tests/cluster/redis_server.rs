@@ -1,0 +1,138 @@
+//! A Redis of the test's own, which it may kill and start again.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use redis::{Client, Connection};
+use tempfile::TempDir;
+
+use crate::harness::{SIGNATURE_KEY, Server, wait_for};
+
+pub(crate) struct RedisServer {
+    child: Option<Child>,
+    directory: TempDir,
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+}
+
+impl RedisServer {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut server = Self {
+            child: None,
+            directory: tempfile::tempdir().unwrap(),
+            port,
+            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        server.begin();
+        server
+    }
+
+    /// Starts it, empty.
+    pub(crate) fn begin(&mut self) {
+        let port = self.port.to_string();
+        let child = Command::new("redis-server")
+            .args(["--port", &port, "--bind", "127.0.0.1", "--dir"])
+            .arg(self.directory.path())
+            .args(["--save", "", "--appendonly", "no"])
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        self.child = Some(child);
+        wait_for(|| self.client().get_connection().is_ok());
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::open(self.url()).unwrap()
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        let connection = self.client().get_connection().unwrap();
+        connection
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        connection
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// `[history]` for it.
+    pub(crate) fn history(&self) -> String {
+        format!(
+            "[history]\nengine = \"redis\"\nredis_url = \"{}\"\n",
+            self.url()
+        )
+    }
+
+    /// A node on it, which is connected.
+    pub(crate) fn node(&self) -> Server {
+        self.node_with("")
+    }
+
+    /// The same with more lines of `[push]`.
+    pub(crate) fn node_with(&self, push: &str) -> Server {
+        let server = start_with_history(push, &self.history());
+        wait_for(|| server.log().contains("connected to Redis"));
+        server
+    }
+}
+
+/// A pullgate with this `[history]`.
+pub(crate) fn start_with_history(push: &str, history: &str) -> Server {
+    let push = format!("[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n{push}");
+    let admin = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n";
+    Server::start("http://127.0.0.1:1", &format!("{push}{history}{admin}"))
+}
+
+/// The address of its admin listener.
+pub(crate) fn admin(node: &Server) -> String {
+    wait_for(|| node.log().contains("role=admin"));
+    let log = node.log();
+    let (_, address) = log.split_once("role=admin address=").unwrap();
+    address.lines().next().unwrap().to_owned()
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl RedisServer {
+    /// It holds its connections and does nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
