@@ -1,8 +1,9 @@
 //! Several nodes on one Redis: pullgate's own, and one that behaves as push server does.
 
-pub(crate) mod outage;
+mod outage;
 mod recorded;
 pub(crate) mod redis_server;
+mod ways;
 
 use std::collections::HashSet;
 use std::io::Write;

@@ -49,7 +49,25 @@ impl Server {
         Self::launch(directory, "", upstream, more)
     }
 
+    /// The same where this file has the authorities that TLS believes.
+    pub(crate) fn start_believing(authorities: &Path, upstream: &str, more: &str) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let mut command = pullgate();
+        command.env("SSL_CERT_FILE", authorities);
+        Self::run(command, directory, "", upstream, more)
+    }
+
     fn launch(directory: Arc<TempDir>, server: &str, upstream: &str, more: &str) -> Self {
+        Self::run(pullgate(), directory, server, upstream, more)
+    }
+
+    fn run(
+        mut command: Command,
+        directory: Arc<TempDir>,
+        server: &str,
+        upstream: &str,
+        more: &str,
+    ) -> Self {
         let config = directory.path().join("pullgate.toml");
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"site\"\n\
@@ -58,7 +76,7 @@ impl Server {
              [upstream]\nurl = \"{upstream}\"\n{more}"
         );
         std::fs::write(&config, text).unwrap();
-        let mut child = pullgate()
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(&config)

@@ -13,7 +13,7 @@ use crate::harness::{Server, get, send, wait_for};
 use crate::push::{A, bodies, publish, signed, wait_until_online};
 
 /// A number of the admin listener.
-fn metric(node: &Server, name: &str) -> u64 {
+pub(crate) fn metric(node: &Server, name: &str) -> u64 {
     let text = get(&admin(node), "/metrics", &[]).body;
     let line = text
         .lines()
