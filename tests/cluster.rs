@@ -28,15 +28,22 @@ use redis_server::RedisServer;
 pub(crate) fn read(socket: &mut WebSocket<TcpStream>, count: usize) -> Vec<(String, String)> {
     let mut read = Vec::new();
     while read.len() < count {
-        if let Frame::Text(frames) = socket.read().unwrap() {
-            let frames = frames.as_str();
-            for frame in frames.split_inclusive("#!NGINXNME!#") {
-                read.push((mid(frame).to_owned(), bodies(frame)[0].to_owned()));
-            }
-        }
+        read.extend(read_frame(socket));
     }
     assert_eq!(read.len(), count, "{read:?}");
     read
+}
+
+/// The messages of the next frame.
+pub(crate) fn read_frame(socket: &mut WebSocket<TcpStream>) -> Vec<(String, String)> {
+    let frame = socket.read().unwrap();
+    let Frame::Text(messages) = &frame else {
+        return Vec::new();
+    };
+    let messages = messages.as_str().split_inclusive("#!NGINXNME!#");
+    messages
+        .map(|message| (mid(message).to_owned(), bodies(message)[0].to_owned()))
+        .collect()
 }
 
 pub(crate) fn bodies_of(read: &[(String, String)]) -> Vec<&str> {
@@ -347,46 +354,6 @@ fn guests_of_two_nodes_have_different_numbers() {
         let number = number(node).unwrap();
         assert!(seen.insert(number.clone()), "{number} twice");
     }
-}
-
-#[test]
-fn a_redis_that_refuses_to_read_means_4011() {
-    // Recording error_4011.
-    let acl = [
-        "--user",
-        "pullgate",
-        "on",
-        "nopass",
-        "~*",
-        "&*",
-        "+@all",
-        "-zrevrangebylex",
-    ];
-    let redis = RedisServer::start_with(&acl);
-    let history = redis.history().replace("redis://", "redis://pullgate:x@");
-    let node = redis_server::start_with_history("", &history);
-    wait_for(|| node.log().contains("connected to Redis"));
-    let channel = signed(&node, A);
-    let zeros = "0".repeat(26);
-    for mode in ["", "&binaryMode=true"] {
-        let target = format!("/bitrix/subws/?CHANNEL_ID={channel}&mid={zeros}{mode}");
-        let answer = get(&node.site, &target, &[]);
-        let expected = "4011: Couldn't get last messages.";
-        assert_eq!((answer.status, answer.body.as_str()), (400, expected));
-        let exposed = answer.header("access-control-expose-headers");
-        assert_eq!(exposed, Some("Last-Message-Id"));
-    }
-    let mut refused = websocket(&node, &format!("CHANNEL_ID={channel}&mid={zeros}"));
-    let Frame::Close(Some(close)) = refused.read().unwrap() else {
-        panic!("no close frame")
-    };
-    assert_eq!(
-        (u16::from(close.code), close.reason.as_str()),
-        (4011, "4011: Couldn't get last messages.")
-    );
-    let mut served = listen(&node, "");
-    publish(&node, A, "live", 60);
-    assert_eq!(bodies_of(&read(&mut served, 1)), ["live"]);
 }
 
 #[test]

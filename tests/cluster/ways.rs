@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+use tungstenite::Message as Frame;
 
 use super::outage::metric;
 use super::redis_server::{RedisServer, start_with_history};
 use super::{bodies_of, listen, read};
-use crate::harness::{SIGNATURE_KEY, Server, root, wait_for};
-use crate::push::{A, publish};
+use crate::harness::{SIGNATURE_KEY, Server, get, root, wait_for};
+use crate::push::{A, publish, signed, websocket};
 
 fn history(url: &str) -> String {
     format!("[history]\nengine = \"redis\"\nredis_url = \"{url}\"\n")
@@ -53,9 +54,49 @@ fn a_user_who_may_do_what_is_documented() {
     let url = format!("redis://pullgate:hush@127.0.0.1:{}", redis.port);
     let node = start_with_history("", &history(&url));
     works(&node);
-    let stats = crate::harness::get(&node.publish, "/server-stat/", &[]).json();
+    let stats = get(&node.publish, "/server-stat/", &[]).json();
     assert_eq!(stats.as_array().unwrap().len(), 1);
     assert!(!node.log().contains("NOPERM"), "{}", node.log());
+}
+
+#[test]
+fn a_redis_that_refuses_to_read_means_4011() {
+    // Recording error_4011.
+    let acl = [
+        "--user",
+        "pullgate",
+        "on",
+        "nopass",
+        "~*",
+        "&*",
+        "+@all",
+        "-zrevrangebylex",
+    ];
+    let redis = RedisServer::start_with(&acl);
+    let history = redis.history().replace("redis://", "redis://pullgate:x@");
+    let node = start_with_history("", &history);
+    wait_for(|| node.log().contains("connected to Redis"));
+    let channel = signed(&node, A);
+    let zeros = "0".repeat(26);
+    for mode in ["", "&binaryMode=true"] {
+        let target = format!("/bitrix/subws/?CHANNEL_ID={channel}&mid={zeros}{mode}");
+        let answer = get(&node.site, &target, &[]);
+        let expected = "4011: Couldn't get last messages.";
+        assert_eq!((answer.status, answer.body.as_str()), (400, expected));
+        let exposed = answer.header("access-control-expose-headers");
+        assert_eq!(exposed, Some("Last-Message-Id"));
+    }
+    let mut refused = websocket(&node, &format!("CHANNEL_ID={channel}&mid={zeros}"));
+    let Frame::Close(Some(close)) = refused.read().unwrap() else {
+        panic!("no close frame")
+    };
+    assert_eq!(
+        (u16::from(close.code), close.reason.as_str()),
+        (4011, "4011: Couldn't get last messages.")
+    );
+    let mut served = listen(&node, "");
+    publish(&node, A, "live", 60);
+    assert_eq!(bodies_of(&read(&mut served, 1)), ["live"]);
 }
 
 #[test]
