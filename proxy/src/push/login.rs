@@ -86,6 +86,7 @@ async fn forward(
             let age = u32::try_from(now.saturating_sub(message.created.into())).ok()?;
             Some(Draft {
                 receivers: vec![to],
+                signatures: Vec::new(),
                 body: message.body.clone(),
                 expiry: message.expiry.checked_sub(age).filter(|left| *left > 0)?,
                 sender: message.sender,
