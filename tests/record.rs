@@ -10,14 +10,15 @@ mod recorder;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 
 use data_encoding::{BASE64, HEXLOWER};
 use pullgate_compat::signature::{Algorithm, SignatureKey};
 use pullgate_compat::wire::decode_response;
 use pullgate_recording::format::Action;
 
-use crate::harness::{SIGNATURE_KEY, get, upstream, wait_for};
-use crate::push::{A, B, bodies, signed, start};
+use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, upstream, wait_for};
+use crate::push::{A, B, bodies, signed, start, wait_until_online};
 use recorder::{C, Recorder, frames, kinds, polled, sent, talk};
 
 #[test]
@@ -324,5 +325,45 @@ fn a_masked_recording_tells_nothing() {
             let is_right = signature.starts_with(&new.sign(ids));
             assert_eq!(is_right, ids.contains(':'), "{value}");
         }
+    }
+}
+
+/// Plays a recording against a new pullgate with this key: whether all was alike, and the report.
+fn replayed(recording: &Path, key: &str) -> (bool, String) {
+    let key = format!("[push]\nsignature_key = \"{key}\"\n");
+    let server = Server::start("http://127.0.0.1:1", &key);
+    let output = pullgate()
+        .args(["replay", "--target", &format!("http://{}", server.publish)])
+        .arg(recording)
+        .output()
+        .unwrap();
+    let report = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(report).unwrap())
+}
+
+#[test]
+fn what_was_recorded_is_played_alike() {
+    let server = start("");
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key");
+    std::fs::write(&key, SIGNATURE_KEY).unwrap();
+    let key = ["--signature-key-file", key.to_str().unwrap()];
+    for more in [&key[..], &[&key[..], &["--mask"]].concat()] {
+        let recorder = Recorder::start(&format!("http://{}", server.publish), more);
+        talk(&server, &recorder);
+        // Who left without a word is not online any more.
+        let socket = recorder.websocket(&format!("CHANNEL_ID={}", signed(&server, A)));
+        wait_until_online(&server);
+        drop(socket);
+        let online = format!("/bitrix/pub/?CHANNEL_ID={A}");
+        wait_for(|| !get(&server.publish, &online, &[]).body.contains(A));
+        assert_eq!(get(&recorder.address, &online, &[]).body, "{\"infos\":[]}");
+        let (text, recording, _) = recorder.stop();
+        let file = directory.path().join("r.json");
+        std::fs::write(&file, text).unwrap();
+        let (alike, report) = replayed(&file, &recording.security_key);
+        assert!(alike, "{report}");
+        let (alike, report) = replayed(&file, "another key");
+        assert!(!alike && report.contains("4010"), "{report}");
     }
 }

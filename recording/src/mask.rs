@@ -7,6 +7,7 @@
 //! Headers and parameters are masked unless they are known to be harmless.
 
 mod body;
+mod fragments;
 mod headers;
 mod ids;
 mod json;
@@ -16,10 +17,11 @@ mod text;
 
 use pullgate_compat::signature::Algorithm;
 
-use crate::format::{Action, Frame, Request, Response, Side, Step};
+use crate::format::{Action, Request, Response, Step};
 use crate::payload::Payload;
 use crate::tap::paths::PushPaths;
 use body::{is_refusal, received, sent};
+use fragments::Fragments;
 use ids::Ids;
 
 /// The system gave no random numbers.
@@ -36,6 +38,7 @@ pub(crate) struct Mask {
     host: String,
     /// The key of the new signatures.
     key: String,
+    fragments: Fragments,
 }
 
 impl Mask {
@@ -52,6 +55,7 @@ impl Mask {
             paths,
             host,
             key: fresh,
+            fragments: Fragments::default(),
         })
     }
 
@@ -60,9 +64,22 @@ impl Mask {
         &self.key
     }
 
-    /// Masks all of a step.
-    pub(crate) fn step(&self, step: &mut Step) {
-        match &mut step.action {
+    /// Masks all of a step. A fragment of a message comes back when the message has ended.
+    pub(crate) fn masked(&mut self, mut step: Step) -> Vec<Step> {
+        if matches!(step.action, Action::WsSend { .. }) {
+            return self.fragments.add(step, &self.ids);
+        }
+        self.mask(&mut step.action);
+        vec![step]
+    }
+
+    /// What is left of messages that have not ended.
+    pub(crate) fn rest(&mut self) -> Vec<Step> {
+        self.fragments.rest(&self.ids)
+    }
+
+    fn mask(&self, action: &mut Action) {
+        match action {
             Action::Http {
                 request, response, ..
             } => {
@@ -81,8 +98,11 @@ impl Mask {
             }
             Action::PollStart { request, .. } => self.request(request),
             Action::PollEnd { response, .. } => self.response(response),
-            Action::WsSend { frame, .. } => self.frame(frame, Side::Client),
-            Action::WsRecv { frame, .. } => self.frame(frame, Side::Server),
+            Action::WsRecv { frame, .. } => {
+                if let Some(data) = &mut frame.data {
+                    received(data, frame.opcode == "binary", &self.ids);
+                }
+            }
             Action::WsClose { reason, .. } => {
                 if let Some(reason) = reason
                     && !is_refusal(reason.as_bytes())
@@ -90,7 +110,9 @@ impl Mask {
                     *reason = text::masked(reason);
                 }
             }
-            Action::PollPending { .. }
+            // Fragments do that.
+            Action::WsSend { .. }
+            | Action::PollPending { .. }
             | Action::PollAbort { .. }
             | Action::WsQuiet { .. }
             | Action::WsEnd { .. }
@@ -110,7 +132,7 @@ impl Mask {
     fn request(&self, request: &mut Request) {
         let binary = self.paths.service(&request.target) == Some("rest")
             || target::is_binary(&request.target);
-        request.target = target::masked(&request.target, &self.paths, &self.ids);
+        request.target = target::masked(&request.target, &self.paths, &self.host, &self.ids);
         let coded = headers::mask(&mut request.headers, &self.host);
         if let Some(body) = &mut request.body {
             if coded {
@@ -130,15 +152,6 @@ impl Mask {
             } else {
                 received(body, binary, &self.ids);
             }
-        }
-    }
-
-    fn frame(&self, frame: &mut Frame, by: Side) {
-        let Some(data) = &mut frame.data else { return };
-        let binary = frame.opcode == "binary" && frame.fin.is_none();
-        match by {
-            Side::Client => sent(data, binary, &self.ids),
-            Side::Server => received(data, binary, &self.ids),
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn received(data: &mut [u8], binary: bool, ids: &Ids) {
     } else if data.starts_with(MARK_START.as_bytes()) {
         text_frames(data);
     } else if is_refusal(data) {
-        // The protocol's own words.
+        // The server's own words.
     } else if data.starts_with(b"{") || data.starts_with(b"[") {
         json::mask(data, ids);
     } else {
@@ -30,11 +30,27 @@ pub(super) fn received(data: &mut [u8], binary: bool, ids: &Ids) {
     }
 }
 
-/// Whether it is nothing but a refusal in the protocol's words.
+/// Refusals of HTTP servers and websocket libraries, which tell nothing of the request.
+const REFUSALS: [&str; 11] = [
+    "Bad Request",
+    "Forbidden",
+    "Invalid HTTP method",
+    "Invalid Upgrade header",
+    "Invalid or missing Sec-WebSocket-Extensions header",
+    "Missing or invalid Sec-WebSocket-Key header",
+    "Missing or invalid Sec-WebSocket-Version header",
+    "Not Found",
+    "Payload Too Large",
+    "Protocol violation",
+    "Upgrade Required",
+];
+
+/// Whether it is nothing but a refusal in words that are known.
 pub(super) fn is_refusal(data: &[u8]) -> bool {
-    Status::ALL
-        .iter()
-        .any(|status| status.reason().as_bytes() == data)
+    REFUSALS.iter().any(|refusal| refusal.as_bytes() == data)
+        || Status::ALL
+            .iter()
+            .any(|status| status.reason().as_bytes() == data)
 }
 
 /// Masks the bodies in text frames. What is around them tells nothing but the time.

@@ -45,11 +45,19 @@ pub(super) fn mask(headers: &mut [(String, String)], host: &str) -> bool {
         }
         if name == "host" {
             host.clone_into(value);
+        } else if name == "sec-websocket-protocol" && is_words(value) {
+            // Names of protocols must differ from each other.
         } else if !HARMLESS.contains(&name.as_str()) {
             *value = text::masked(value);
         }
     }
     is_coded
+}
+
+/// Whether it is a list of names, in which no token can hide.
+fn is_words(value: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphabetic() || b", .-".contains(&byte);
+    value.len() <= 64 && value.bytes().all(is_word)
 }
 
 /// Whether a response's body is protobuf.

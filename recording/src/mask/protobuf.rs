@@ -1,17 +1,19 @@
 //! Protobuf, masked where it stands: every substitute is as long as what it stands for, so nothing
 //! around it changes. The schema is `compat/proto/pull.proto`.
 
+use pullgate_compat::wire::{decode_request, decode_response};
+
 use super::ids::Ids;
 use super::{json, text};
 
-/// What the bytes of a field are.
+/// What a field is.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Message(Schema),
     /// `Receiver` or `ChannelId`: an id in field 1 and its signature in field 3.
     Address,
     Id,
-    /// A message's id, which tells nothing.
+    /// A number, or a message's id: they tell nothing.
     Keep,
     Json,
     /// A label; the one that means none stays.
@@ -19,7 +21,7 @@ enum Kind {
     Text,
 }
 
-/// The fields that hold bytes. All others are masked as text.
+/// The fields that are known. All others are masked: bytes as text, numbers as 0.
 type Schema = &'static [(u32, Kind)];
 
 const REQUESTS: Schema = &[(1, Kind::Message(REQUEST))];
@@ -33,40 +35,61 @@ const INCOMING: Schema = &[
     (1, Kind::Address),
     (2, Kind::Message(SENDER)),
     (3, Kind::Text),
+    (4, Kind::Keep),
     (5, Kind::Label),
 ];
-const SENDER: Schema = &[(2, Kind::Id)];
+const SENDER: Schema = &[(1, Kind::Keep), (2, Kind::Id)];
 
 const RESPONSES: Schema = &[(1, Kind::Message(RESPONSE))];
 const RESPONSE: Schema = &[
     (1, Kind::Message(&[(1, Kind::Message(OUTGOING))])),
-    (2, Kind::Message(&[(1, Kind::Message(&[(1, Kind::Id)]))])),
+    (2, Kind::Message(&[(1, Kind::Message(CHANNEL_STATS))])),
     (3, Kind::Message(&[(1, Kind::Json)])),
     (4, Kind::Json),
 ];
-const OUTGOING: Schema = &[(1, Kind::Keep), (2, Kind::Text), (5, Kind::Message(SENDER))];
+const OUTGOING: Schema = &[
+    (1, Kind::Keep),
+    (2, Kind::Text),
+    (3, Kind::Keep),
+    (4, Kind::Keep),
+    (5, Kind::Message(SENDER)),
+];
+const CHANNEL_STATS: Schema = &[(1, Kind::Id), (2, Kind::Keep), (3, Kind::Keep)];
 
 /// Masks a `RequestBatch`.
 pub(super) fn mask_request(data: &mut [u8], ids: &Ids) {
-    message(data, REQUESTS, ids);
+    let is_one = |data: &[u8]| decode_request(data).is_ok();
+    if is_one(data) {
+        message(data, REQUESTS, ids);
+    } else {
+        // Anything: a text may look like fields, so their form must not save it.
+        text::mask(data);
+        if is_one(data) {
+            data.fill(0xff);
+        }
+    }
 }
 
 /// Masks a `ResponseBatch`.
 pub(super) fn mask_response(data: &mut [u8], ids: &Ids) {
-    message(data, RESPONSES, ids);
+    if decode_response(data).is_ok() {
+        message(data, RESPONSES, ids);
+    } else {
+        text::mask(data);
+    }
 }
 
 fn message(data: &mut [u8], schema: Schema, ids: &Ids) {
     fields(data, |number, value| {
         let known = schema.iter().find(|(known, _)| *known == number);
-        match known.map_or(Kind::Text, |(_, kind)| *kind) {
-            Kind::Message(schema) => message(value, schema, ids),
-            Kind::Address => address(value, ids),
-            Kind::Id => replace(value, &ids.raw_id(value)),
-            Kind::Keep => {}
-            Kind::Json => json::mask(value, ids),
-            Kind::Label if value == b"unknown" => {}
-            Kind::Label | Kind::Text => text::mask(value),
+        match (known.map(|(_, kind)| *kind), value) {
+            (Some(Kind::Message(schema)), Value::Bytes(bytes)) => message(bytes, schema, ids),
+            (Some(Kind::Address), Value::Bytes(bytes)) => address(bytes, ids),
+            (Some(Kind::Id), Value::Bytes(bytes)) => replace(bytes, &ids.raw_id(bytes)),
+            (Some(Kind::Keep), _) => {}
+            (Some(Kind::Json), Value::Bytes(bytes)) => json::mask(bytes, ids),
+            (Some(Kind::Label), Value::Bytes(bytes)) if bytes == b"unknown" => {}
+            (_, value) => value.hide(),
         }
     });
 }
@@ -75,14 +98,16 @@ fn address(data: &mut [u8], ids: &Ids) {
     let mut id = Vec::new();
     // The last of a kind counts.
     fields(&mut data.to_vec(), |number, value| {
-        if number == 1 {
-            id = value.to_vec();
+        if let (1, Value::Bytes(bytes)) = (number, value) {
+            id = bytes.to_vec();
         }
     });
-    fields(data, |number, value| match number {
-        1 => replace(value, &ids.raw_id(value)),
-        3 => replace(value, &ids.raw_signature(&id, value)),
-        _ => text::mask(value),
+    fields(data, |number, value| match (number, value) {
+        (1, Value::Bytes(bytes)) => replace(bytes, &ids.raw_id(bytes)),
+        // Whether it is private.
+        (2, Value::Number(_)) => {}
+        (3, Value::Bytes(bytes)) => replace(bytes, &ids.raw_signature(&id, bytes)),
+        (_, value) => value.hide(),
     });
 }
 
@@ -101,40 +126,82 @@ const GROUP: u64 = 3;
 const GROUP_END: u64 = 4;
 const FIXED32: u64 = 5;
 
-/// Calls `visit` for each field that holds bytes. What cannot be read is masked as text, and so cannot
-/// be read afterwards.
-fn fields(data: &mut [u8], mut visit: impl FnMut(u32, &mut [u8])) {
+/// What a field holds, where it stands.
+enum Value<'a> {
+    Bytes(&'a mut [u8]),
+    /// A varint, or one of four or eight bytes.
+    Number(&'a mut [u8]),
+    /// A group's begin or end. Its fields are visited one by one, as if they were of the message.
+    Nothing,
+}
+
+impl Value<'_> {
+    fn hide(self) {
+        match self {
+            Value::Bytes(bytes) => text::mask(bytes),
+            // The high bits say where a varint ends.
+            Value::Number(bytes) => bytes.iter_mut().for_each(|byte| *byte &= 0x80),
+            Value::Nothing => {}
+        }
+    }
+}
+
+/// Calls `visit` for each field. What cannot be read is masked as text.
+fn fields(data: &mut [u8], mut visit: impl FnMut(u32, Value<'_>)) {
     let mut rest = data;
     while !rest.is_empty() {
-        let Some((number, length, content)) = field(rest) else {
+        let Some(Field {
+            number,
+            wire_type,
+            start,
+            end,
+        }) = field(rest)
+        else {
             return text::mask(rest);
         };
-        let (field, behind) = rest.split_at_mut(length.min(rest.len()));
-        if let Some(value) = content.and_then(|start| field.get_mut(start..)) {
-            visit(number, value);
-        }
+        let (field, behind) = rest.split_at_mut(end.min(rest.len()));
+        let value = field.get_mut(start..).unwrap_or_default();
+        visit(
+            number,
+            match wire_type {
+                BYTES => Value::Bytes(value),
+                GROUP | GROUP_END => Value::Nothing,
+                _ => Value::Number(value),
+            },
+        );
         rest = behind;
     }
 }
 
-/// The first field of `data`: its number, its length, and where its bytes begin if it holds some.
-fn field(data: &[u8]) -> Option<(u32, usize, Option<usize>)> {
+/// Where a field's value begins and ends.
+struct Field {
+    number: u32,
+    wire_type: u64,
+    start: usize,
+    end: usize,
+}
+
+/// The first field of `data`.
+fn field(data: &[u8]) -> Option<Field> {
     let (key, start) = varint(data, 0)?;
-    let number = u32::try_from(key >> 3).ok()?;
-    let (end, content) = match key & 7 {
-        VARINT => (varint(data, start)?.1, None),
-        FIXED64 => (start + 8, None),
+    let wire_type = key & 7;
+    let (start, end) = match wire_type {
+        VARINT => (start, varint(data, start)?.1),
+        FIXED64 => (start, start + 8),
         BYTES => {
             let (length, start) = varint(data, start)?;
-            let end = start.checked_add(usize::try_from(length).ok()?)?;
-            (end, Some(start))
+            (start, start.checked_add(usize::try_from(length).ok()?)?)
         }
-        // Of a group its fields are masked one by one, in the message that it stands in.
-        GROUP | GROUP_END => (start, None),
-        FIXED32 => (start + 4, None),
+        GROUP | GROUP_END => (start, start),
+        FIXED32 => (start, start + 4),
         _ => return None,
     };
-    (end <= data.len()).then_some((number, end, content))
+    (end <= data.len()).then_some(Field {
+        number: u32::try_from(key >> 3).ok()?,
+        wire_type,
+        start,
+        end,
+    })
 }
 
 /// The number that begins at `at`, and where it ends.

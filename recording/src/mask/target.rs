@@ -14,8 +14,8 @@ pub(super) fn is_binary(target: &str) -> bool {
     Query::of_target(target).first("binaryMode").as_deref() == Some("true")
 }
 
-/// `target` masked.
-pub(super) fn masked(target: &str, paths: &PushPaths, ids: &Ids) -> String {
+/// `target` masked. `new_host` takes the place of a host in it, as it does in `Host`.
+pub(super) fn masked(target: &str, paths: &PushPaths, new_host: &str, ids: &Ids) -> String {
     let prefix = paths.split(target).map_or(0, |(_, length)| length);
     let (prefix, rest) = target.split_at_checked(prefix).unwrap_or(("", target));
     // Of `http://host/path` the host goes.
@@ -25,7 +25,7 @@ pub(super) fn masked(target: &str, paths: &PushPaths, ids: &Ids) -> String {
     });
     let (host, path) = prefix.split_at_checked(host).unwrap_or(("", prefix));
     let host = match host.split_once("://") {
-        Some((scheme, host)) => format!("{scheme}://{}", text::masked(host)),
+        Some((scheme, _)) => format!("{scheme}://{new_host}"),
         None => String::new(),
     };
     let mut parts = rest.split('?');
@@ -53,7 +53,10 @@ fn parameter(pair: &str, ids: &Ids) -> String {
     };
     let decoded = form_name(name);
     if decoded == "CHANNEL_ID" {
-        return format!("{name}={}", escaped(value, |value| channels(value, ids)));
+        // pullgate cuts off what no client sends: a fragment.
+        let (value, fragment) = value.split_at(value.find('#').unwrap_or(value.len()));
+        let channels = escaped(value, |value| channels(value, ids));
+        return format!("{name}={channels}{}", escaped(fragment, text::mask));
     }
     let plain = matches!(value, "true" | "false") || value.bytes().all(|b| b.is_ascii_digit());
     if HARMLESS.contains(&decoded.as_str()) && plain {

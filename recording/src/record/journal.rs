@@ -189,11 +189,11 @@ impl Writer {
         loop {
             let left = next_flush.saturating_duration_since(Instant::now());
             match entries.recv_timeout(left) {
-                Ok(Entry::Step(mut step)) => {
-                    if let Some(mask) = &self.mask {
-                        mask.step(&mut step);
+                Ok(Entry::Step(step)) => {
+                    match &mut self.mask {
+                        Some(mask) => self.recording.steps.extend(mask.masked(*step)),
+                        None => self.recording.steps.push(*step),
                     }
-                    self.recording.steps.push(*step);
                     self.is_dirty = true;
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -205,6 +205,9 @@ impl Writer {
                     next_flush = Instant::now() + FLUSH_EVERY.max(pause);
                 }
                 Ok(Entry::Finish) | Err(RecvTimeoutError::Disconnected) => {
+                    let rest = self.mask.as_mut().map(Mask::rest).unwrap_or_default();
+                    self.is_dirty |= !rest.is_empty();
+                    self.recording.steps.extend(rest);
                     self.flush()?;
                     return Ok(self.recording.steps.len() as u64);
                 }
