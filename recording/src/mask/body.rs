@@ -31,10 +31,11 @@ pub(super) fn received(data: &mut [u8], binary: bool, ids: &Ids) {
 }
 
 /// Refusals of HTTP servers and websocket libraries, which tell nothing of the request.
-const REFUSALS: [&str; 11] = [
+const REFUSALS: [&str; 12] = [
     "Bad Request",
     "Forbidden",
     "Invalid HTTP method",
+    "Invalid Sec-WebSocket-Protocol header",
     "Invalid Upgrade header",
     "Invalid or missing Sec-WebSocket-Extensions header",
     "Missing or invalid Sec-WebSocket-Key header",

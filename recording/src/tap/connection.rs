@@ -92,7 +92,7 @@ impl Connection {
     pub(super) fn server_left(&mut self, how: Ending, now: Instant) {
         match std::mem::replace(&mut self.talk, Talk::Unread) {
             Talk::Http(http) => http.finish(self.client_left, how, now, &self.journal),
-            Talk::WebSocket(socket) if self.client_left.is_none() => {
+            Talk::WebSocket(mut socket) if self.client_left.is_none() => {
                 socket.server_left(how, now, &self.journal);
             }
             Talk::WebSocket(_) | Talk::Unread => {}
@@ -112,7 +112,7 @@ impl Connection {
             self.talk = Talk::Unread;
             return;
         };
-        self.talk = Talk::WebSocket(WebSocket::new(conn));
+        self.talk = Talk::WebSocket(WebSocket::new(conn, now));
         self.sent(&switch.sent, now);
         self.received(&switch.received, now);
     }

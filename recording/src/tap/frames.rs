@@ -36,6 +36,11 @@ impl FrameReader {
         }
     }
 
+    /// Whether a frame has begun and not ended.
+    pub(super) fn is_inside(&self) -> bool {
+        self.rest.is_some() || !self.header.is_empty()
+    }
+
     /// The next frame; `None` when `input` is used up before its end.
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<RawFrame> {
         let rest = match self.rest {
@@ -55,6 +60,17 @@ impl FrameReader {
         let rest = rest - now as u64;
         self.rest = Some(rest);
         (rest == 0).then(|| self.frame())
+    }
+
+    /// The frame that has begun, its rest filled up with zeros.
+    pub(super) fn filled_up(&mut self) -> Option<RawFrame> {
+        self.rest?;
+        let length = usize::try_from(self.length).ok()?;
+        let mut frame = self.frame();
+        if let Some(payload) = &mut frame.payload {
+            payload.resize(length, 0);
+        }
+        Some(frame)
     }
 
     /// Collects the header; the payload's length when it is whole.
@@ -146,5 +162,19 @@ mod tests {
         for step in 1..30 {
             assert_eq!(frames(&input, step), expected, "{step}");
         }
+    }
+
+    #[test]
+    fn a_frame_that_never_came_whole_is_filled_up() {
+        let mut reader = FrameReader::new(300);
+        assert_eq!(reader.next(&mut &b"\x82\x84\x01\x02"[..]), None);
+        assert!(reader.is_inside() && reader.filled_up().is_none());
+        assert_eq!(reader.next(&mut &b"\x03\x04\x60\x60"[..]), None);
+        let frame = reader.filled_up();
+        assert_eq!(
+            frame.and_then(|frame| frame.payload),
+            Some(b"ab\0\0".to_vec())
+        );
+        assert!(!reader.is_inside());
     }
 }

@@ -12,6 +12,8 @@ use crate::record::journal::Journal;
 pub(super) struct WebSocket {
     conn: String,
     client: FrameReader,
+    /// When the client's frame began that is read.
+    client_began: Instant,
     server: FrameReader,
     /// The server's message that has begun, its fragments joined so far.
     message: Option<Frame>,
@@ -28,10 +30,11 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 
 impl WebSocket {
-    pub(super) fn new(conn: String) -> Self {
+    pub(super) fn new(conn: String, now: Instant) -> Self {
         Self {
             conn,
             client: FrameReader::new(MOST_BODY),
+            client_began: now,
             server: FrameReader::new(MOST_BODY),
             message: None,
             client_closed: false,
@@ -46,7 +49,17 @@ impl WebSocket {
         now: Instant,
         journal: &Journal,
     ) -> Result<(), Unreadable> {
+        if !self.client.is_inside() {
+            self.client_began = now;
+        }
         while let Some(raw) = self.client.next(&mut data) {
+            // A server may refuse a frame by its length, before it has come.
+            let at = if self.server_closed {
+                self.client_began
+            } else {
+                now
+            };
+            self.client_began = now;
             let close = (raw.opcode == CLOSE).then(|| close(&raw)).flatten();
             let action = match close {
                 Some((code, reason)) => {
@@ -63,7 +76,7 @@ impl WebSocket {
                     frame: frame(raw, true)?,
                 },
             };
-            journal.step(now, action, None);
+            journal.step(at, action, None);
         }
         Ok(())
     }
@@ -109,7 +122,14 @@ impl WebSocket {
     }
 
     /// The server's side has ended, before the client's.
-    pub(super) fn server_left(&self, how: Ending, now: Instant, journal: &Journal) {
+    pub(super) fn server_left(&mut self, how: Ending, now: Instant, journal: &Journal) {
+        if self.server_closed
+            && let Some(Ok(frame)) = self.client.filled_up().map(|raw| frame(raw, true))
+        {
+            let conn = self.conn.clone();
+            let note = Some("refused before it had come: its rest is zeros".to_owned());
+            journal.step(self.client_began, Action::WsSend { conn, frame }, note);
+        }
         let action = Action::WsEnd {
             conn: self.conn.clone(),
             how,
