@@ -168,6 +168,7 @@ impl<'a> Player<'a> {
             }
             Action::PollAbort { conn } => {
                 self.polls.remove(conn.as_str());
+                self.sockets.remove(conn.as_str());
                 self.pace.settle();
             }
             Action::WsOpen {
