@@ -17,6 +17,8 @@
  *
  * Without Bitrix, require it before PULL_USER_ID is needed, or ask \Pullgate\guest_id().
  *
+ * Pages on which no module starts the browser's client print \Pullgate\guest_script() in their head.
+ *
  * `pullgate php-hook` prints this file with the site's keys filled in. As it stands here it takes
  * them from the environment: PULLGATE_TOKEN_KEYS, hex, separated by commas. PHP 7.2 and later.
  */
@@ -84,6 +86,24 @@ if (!\function_exists('Pullgate\guest_id')) { // the file may be required twice
         if ($id !== null) {
             \define('PULL_USER_ID', $id);
         }
+    }
+
+    /**
+     * A script element with the keys from which the browser's client learns that this is a guest; '' when
+     * it is none, somebody is logged in, or the site says it is another. The page belongs to this visitor
+     * alone, so no cache may keep it.
+     */
+    function guest_script(): string
+    {
+        $id = guest_id();
+        if ($id === null || authorized() || (\defined('PULL_USER_ID') && \PULL_USER_ID !== $id)) {
+            return '';
+        }
+        $keys = ['pull_server_enabled' => 'Y', 'pull_guest_mode' => 'Y', 'pull_guest_user_id' => $id];
+        // Before Bitrix's core script has come there is no BX.message; it keeps what it finds there.
+        return '<script>(function(k){var b=window.BX=window.BX||{};'
+            . 'b.message=b.message||function(m){for(var n in m)b.message[n]=m[n]};b.message(k)})('
+            . \json_encode($keys, JSON_HEX_TAG | JSON_HEX_AMP) . ");</script>\n";
     }
 }
 

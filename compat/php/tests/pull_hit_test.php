@@ -1,15 +1,11 @@
 <?php
 /**
- * Tests of pull_hit.php. A constant can be defined once per process, so each case is a process of
- * its own: this file run again with the case's name, in which PHP turns every warning or notice
- * into output, and any output fails the case.
+ * Tests of pull_hit.php.
  *
  *     php compat/php/tests/pull_hit_test.php
  */
 
-error_reporting(E_ALL);
-ini_set('display_errors', '1');
-date_default_timezone_set('UTC');
+require __DIR__ . '/cases.php';
 
 const KEY = '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f';
 const OTHER_KEY = 'f0f1f2f3f4f5f6f7f8f9fafbfcfdfefff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff';
@@ -79,6 +75,16 @@ function fire()
 function defined_id()
 {
     return defined('PULL_USER_ID') ? PULL_USER_ID : null;
+}
+
+/** The keys in the page's script; null when nothing is printed. */
+function script_keys()
+{
+    $script = \Pullgate\guest_script();
+    if ($script === '') {
+        return null;
+    }
+    return preg_match('~^<script>[^<]+\((\{[^<]+\})\);</script>\n$~D', $script, $parts) ? json_decode($parts[1], true) : $script;
 }
 
 /** Fills the keys in as `pullgate php-hook` does, and requires the result. */
@@ -224,22 +230,34 @@ $cases = [
         hit('-17', token('-17'));
         return [defined_id(), fire(), defined_id()];
     }],
+    'script' => [['pull_server_enabled' => 'Y', 'pull_guest_mode' => 'Y', 'pull_guest_user_id' => -17], function () {
+        hit('-17', token('-17'));
+        return script_keys();
+    }],
+    'script before OnProlog' => [[null, -17], function () {
+        bitrix_with_functions();
+        hit('-17', token('-17'));
+        return [defined_id(), script_keys()['pull_guest_user_id']];
+    }],
+    'script without a guest' => [null, function () {
+        hit('-17', token('-18'));
+        return script_keys();
+    }],
+    'script with a header that tries to be one' => [null, function () {
+        hit('-17</script><script>alert(1)//', token('-17</script><script>alert(1)//'));
+        return script_keys();
+    }],
+    'script for an authorised user' => [null, function () {
+        $GLOBALS['USER'] = new UserStub(true);
+        hit('-17', token('-17'));
+        return script_keys();
+    }],
+    'script where the site says another' => [null, function () {
+        define('PULL_USER_ID', 7);
+        hit('-17', token('-17'));
+        return script_keys();
+    }],
     'garbage' => [null, 'garbage'],
 ];
 
-if (isset($argv[1])) {
-    echo json_encode(call_user_func($cases[$argv[1]][1]));
-    exit(0);
-}
-
-$failed = 0;
-foreach ($cases as $name => list($expected)) {
-    $command = escapeshellarg(PHP_BINARY) . ' ' . escapeshellarg(__FILE__) . ' ' . escapeshellarg($name) . ' 2>&1';
-    $output = (string)shell_exec($command);
-    if ($output !== json_encode($expected)) {
-        $failed++;
-        echo "FAILED $name: expected ", json_encode($expected), ", found $output\n";
-    }
-}
-echo count($cases) - $failed, " passed, $failed failed\n";
-exit($failed ? 1 : 0);
+run_cases(__FILE__, $cases);

@@ -1,0 +1,159 @@
+<?php
+/**
+ * Tests of Stack.php, and of Guest.php with Bitrix, against the stub of the module in fixtures/bitrix-stub
+ * and a recorder of requests.
+ *
+ *     php compat/php/tests/stack_test.php
+ */
+
+use Pullgate\Guest;
+use Pullgate\Stack as CPullStack;
+
+require __DIR__ . '/cases.php';
+require __DIR__ . '/recorded.php';
+require __DIR__ . '/../Stack.php';
+
+const MESSAGE = ['module_id' => 'shop', 'command' => 'hello', 'params' => ['a' => 1], 'expiry' => 60];
+
+/** Bitrix with this version of the module and users 42 and 43, of which nothing stays. */
+function bitrix($version = '26.250')
+{
+    $state = tempnam(sys_get_temp_dir(), 'channels');
+    register_shutdown_function('unlink', $state);
+    putenv("BITRIX_STUB_STATE=$state");
+    putenv("BITRIX_STUB_PULL=$version");
+    putenv('BITRIX_STUB_USERS=42,43');
+    require __DIR__ . '/../../../fixtures/bitrix-stub/bitrix.php';
+    CModule::IncludeModule('pull');
+}
+
+/** Who was sent to: numbers, and the users and guests whose channels were named. */
+function recipients(Recorded $recorder)
+{
+    $owners = [];
+    foreach (json_decode(file_get_contents(getenv('BITRIX_STUB_STATE')), true) ?: [] as $number => $channel) {
+        $owners[$channel['CHANNEL_ID']] = $number;
+    }
+    return array_map(function ($line) use ($owners) {
+        preg_match('/(USER_ID|CHANNEL_ID)=(\S+)/', $line, $parts);
+        $whom = explode('/', $parts[2]);
+        return $parts[1] . ' ' . implode('/', $parts[1] === 'USER_ID' ? $whom : array_map(function ($id) use ($owners) {
+            return $owners[$id];
+        }, $whom));
+    }, $recorder->lines());
+}
+
+$cases = [
+    'the module of today drops a guest\'s message' => [[true, true, []], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        return [\CPullStack::AddByUser(-17, MESSAGE), \CPullStack::AddByUsers([-17, -18], MESSAGE), recipients($recorder)];
+    }],
+    'the module of 24.500 does not' => [[true, true, ['CHANNEL_ID -17', 'CHANNEL_ID -17/-18']], function () {
+        $recorder = new Recorded(['200']);
+        bitrix('24.500');
+        return [\CPullStack::AddByUser(-17, MESSAGE), \CPullStack::AddByUsers([-17, -18], MESSAGE), recipients($recorder)];
+    }],
+    'one guest' => [[true, true, ['USER_ID -17', 'USER_ID -18'], '60'], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        return [CPullStack::AddByUser(-17, MESSAGE), CPullStack::AddByUser('-18', MESSAGE), recipients($recorder),
+            $recorder->requests()[0]['headers']['message-expiry']];
+    }],
+    'the same body from both' => [true, function () {
+        $recorder = new Recorded(['200']);
+        bitrix('24.500');
+        CPullStack::AddByUser(-17, MESSAGE);
+        \CPullStack::AddByUser(-17, MESSAGE);
+        list($ours, $theirs) = array_map(function ($body) {
+            unset($body['extra']['server_time'], $body['extra']['server_time_unix']);
+            return $body;
+        }, $recorder->bodies());
+        return $ours === $theirs;
+    }],
+    'users alone' => [[true, true, ['CHANNEL_ID 42', 'CHANNEL_ID 42/43']], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        return [CPullStack::AddByUser(42, MESSAGE), CPullStack::AddByUsers([42, '43'], MESSAGE), recipients($recorder)];
+    }],
+    'users and guests' => [[true, ['CHANNEL_ID 42/43', 'USER_ID -17/-18']], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        return [CPullStack::AddByUsers([42, -17, 'x' => '43', 'y' => '-18', -17], MESSAGE), recipients($recorder)];
+    }],
+    'everybody' => [[true, ['CHANNEL_ID 0', 'USER_ID 0']], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        return [CPullStack::AddShared(MESSAGE), recipients($recorder)];
+    }],
+    'arguments go to the module as they came' => [
+        [
+            ['AddByUser', [42, MESSAGE, 'type', 'more']], ['AddByUser', [[], null]], ['AddByUsers', ['-17', MESSAGE]],
+            ['AddByUsers', [['k' => 42], MESSAGE, 'type']], ['AddByUsers', [['k' => 42, 2 => str_repeat('a', 32)], MESSAGE, 'type']],
+            ['AddShared', [MESSAGE, 'type']], ['AddByChannel', ['c', MESSAGE]],
+        ],
+        function () {
+            new Recorded(['200']);
+            eval('class CPullStack { public static function __callStatic($name, $arguments) {
+                $GLOBALS["calls"][] = [$name, $arguments];
+                return true;
+            } }');
+            CPullStack::AddByUser(42, MESSAGE, 'type', 'more');
+            CPullStack::AddByUser([], null);
+            CPullStack::AddByUsers('-17', MESSAGE);
+            CPullStack::AddByUsers(['k' => 42], MESSAGE, 'type');
+            CPullStack::AddByUsers(['k' => 42, -17, 2 => str_repeat('a', 32)], MESSAGE, 'type');
+            CPullStack::AddShared(MESSAGE, 'type');
+            CPullStack::AddByChannel('c', MESSAGE);
+            return $GLOBALS['calls'];
+        },
+    ],
+    'one of two senders fails' => [[false, false, 2], function () {
+        $recorder = new Recorded(['500', '200', '200', '500']);
+        bitrix();
+        return [CPullStack::AddByUsers([42, -17], MESSAGE), CPullStack::AddByUsers([42, -17], MESSAGE),
+            count(array_keys(recipients($recorder), 'USER_ID -17', true))];
+    }],
+    'no message' => [[false, 'the message has no command', false, false, false], function () {
+        new Recorded(['200']);
+        bitrix();
+        return [CPullStack::AddByUser(-17, ['module_id' => 'm']), Guest::lastError(), CPullStack::AddByUser(-17, null),
+            CPullStack::AddByUsers([42, -17], []), CPullStack::AddShared([])];
+    }],
+    'a number too large for a guest' => [[false, true], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        return [CPullStack::AddByUser('-2147483648', MESSAGE), recipients($recorder) === []];
+    }],
+    'Bitrix encodes the body, and knows the name' => ['["by Bitrix","main.server_name","\u0023!NGINXNME!#"]', function () {
+        eval('namespace Bitrix\Main\Web; class Json { public static function encode($value) {
+            return json_encode(["by Bitrix", $value["extra"]["server_name"], "#!NGINXNME!#"]);
+        } }');
+        eval('class COption { public static function GetOptionString($module, $name, $default) { return "$module.$name"; } }');
+        $recorder = new Recorded(['200']);
+        Guest::send([-17], MESSAGE);
+        return $recorder->requests()[0]['body'];
+    }],
+    'Bitrix cannot encode it' => ['the message: bad', function () {
+        eval('namespace Bitrix\Main\Web; class Json { public static function encode($value) { throw new \Exception("bad"); } }');
+        try {
+            return Guest::send([-17], MESSAGE);
+        } catch (InvalidArgumentException $error) {
+            return $error->getMessage();
+        }
+    }],
+    'login finds the user\'s channel' => [[true, true], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        $told = Guest::login(-17, 42);
+        $channel = \CPullChannel::Get(42)['CHANNEL_ID'];
+        return [$told, $recorder->lines() === ["POST /pullgate/login?guest=-17&channel=$channel&release=true HTTP/1.0"]];
+    }],
+    'login of a user without a channel' => [[false, 'the pull module has no channel for user 7', []], function () {
+        $recorder = new Recorded(['200']);
+        bitrix();
+        return [Guest::login(-17, 7), Guest::lastError(), $recorder->lines()];
+    }],
+];
+
+run_cases(__FILE__, $cases);
