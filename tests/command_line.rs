@@ -68,6 +68,17 @@ fn sign_and_hook_use_the_keys_of_the_config() {
 }
 
 #[test]
+fn the_files_for_the_site_are_printed_as_they_are() {
+    for file in ["pull_hit.php", "Guest.php", "Stack.php"] {
+        let (good, printed, report) = output(&["php-hook", file]);
+        let source = std::fs::read_to_string(root().join("compat/php").join(file)).unwrap();
+        assert!(good && printed == source, "{file}: {report}");
+    }
+    let (good, _, report) = output(&["php-hook", "../secret.php"]);
+    assert!(!good && report.contains("Guest.php"), "{report}");
+}
+
+#[test]
 fn sign_and_hook_work_beside_a_running_server() {
     let server = crate::harness::Server::start("http://127.0.0.1:1", "");
     let config = server.directory.path().join("pullgate.toml");

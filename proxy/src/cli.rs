@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::record::Record;
 
@@ -36,10 +36,13 @@ pub(crate) enum Command {
         #[arg(long, default_value = "pullgate.toml")]
         config: PathBuf,
     },
-    /// Print the PHP hook that defines PULL_USER_ID, with this site's keys.
+    /// Print a PHP file for the site: the hook that defines PULL_USER_ID, with this site's keys, or a class.
     PhpHook {
         #[command(flatten)]
         settings: Settings,
+        /// Which one
+        #[arg(value_enum, default_value = "pull_hit.php")]
+        file: PhpFile,
     },
     /// Sign channels: prints CHANNEL_ID values for subscribers.
     Sign {
@@ -75,6 +78,20 @@ pub(crate) enum Command {
     },
     /// Stand in front of a push server and write down what passes, for `pullgate replay`.
     Record(Record),
+}
+
+/// What a site installs; see compat/php.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PhpFile {
+    /// The hook: verifies the guest's number and defines PULL_USER_ID
+    #[value(name = "pull_hit.php")]
+    Hook,
+    /// Sends messages to guests
+    #[value(name = "Guest.php")]
+    Guest,
+    /// Lets calls of CPullStack reach guests; needs Guest.php beside it
+    #[value(name = "Stack.php")]
+    Stack,
 }
 
 #[derive(Debug, Args)]

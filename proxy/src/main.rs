@@ -35,7 +35,7 @@ use pullgate_compat::signature::SignatureKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, PhpFile};
 use config::{Address, Config, Engine, LogFormat, file};
 use guest::Guests;
 use guest::ids::Ids;
@@ -54,6 +54,8 @@ type Failure = Box<dyn Error>;
 
 /// The hook for the site, with a marker where its keys go.
 const PHP_HOOK: &str = include_str!("../../compat/php/pull_hit.php");
+const PHP_GUEST: &str = include_str!("../../compat/php/Guest.php");
+const PHP_STACK: &str = include_str!("../../compat/php/Stack.php");
 const KEYS_MARKER: &str = "/* pullgate:keys */";
 
 fn main() -> ExitCode {
@@ -92,7 +94,15 @@ fn command(command: Command) -> Result<(), Failure> {
             println!("{}: no faults", config.display());
             Ok(())
         }
-        Command::PhpHook { settings } => php_hook(settings.config.as_deref()),
+        Command::PhpHook { settings, file } => {
+            let text = match file {
+                PhpFile::Hook => php_hook(settings.config.as_deref())?,
+                PhpFile::Guest => PHP_GUEST.to_owned(),
+                PhpFile::Stack => PHP_STACK.to_owned(),
+            };
+            print!("{text}");
+            Ok(())
+        }
         Command::Sign { config, channels } => {
             let config = load(&config)?;
             let key = match &config.push.signature_key {
@@ -255,7 +265,7 @@ fn guest_keys(config: &Config) -> Result<GuestKeys, Failure> {
     Ok(GuestKeys::derive(&secrets, "")?)
 }
 
-fn php_hook(config: Option<&Path>) -> Result<(), Failure> {
+fn php_hook(config: Option<&Path>) -> Result<String, Failure> {
     let mut hook = PHP_HOOK.to_owned();
     if let Some(path) = config {
         let config = load(path)?;
@@ -272,8 +282,7 @@ fn php_hook(config: Option<&Path>) -> Result<(), Failure> {
                 &server_variable(&config.guest.token_header),
             );
     }
-    print!("{hook}");
-    Ok(())
+    Ok(hook)
 }
 
 /// Where PHP shows a request header: `$_SERVER`'s key (RFC 3875 4.1.18).
