@@ -159,6 +159,11 @@ impl Drop for Server {
     }
 }
 
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// PHP's own server on `fixtures/site`.
 pub(crate) struct Php {
     child: Child,
@@ -167,15 +172,20 @@ pub(crate) struct Php {
 
 impl Php {
     pub(crate) fn start(token_keys: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let child = Command::new("php")
-            .args(["-S", &format!("127.0.0.1:{port}"), "-t"])
-            .arg(root().join("fixtures/site"))
-            .env("PULLGATE_TOKEN_KEYS", token_keys)
+        let environment = [("PULLGATE_TOKEN_KEYS", token_keys)];
+        Self::serve(free_port(), "fixtures/site/", &environment)
+    }
+
+    /// The same with another site: a directory (with the slash), or a script that answers everything.
+    pub(crate) fn serve(port: u16, site: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("php");
+        command.args(["-S", &format!("127.0.0.1:{port}")]);
+        if site.ends_with('/') {
+            command.arg("-t");
+        }
+        let child = command
+            .arg(root().join(site))
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

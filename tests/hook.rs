@@ -1,7 +1,7 @@
 //! The PHP hook under the servers that sites run: nginx with php-fpm, Apache with mod_php.
 
 use std::fs::{self, Permissions};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::guests::{PAGE, SECRET, token_keys};
-use crate::harness::{Response, Server, get, pullgate, root, wait_for};
+use crate::harness::{Response, Server, free_port, get, pullgate, root, wait_for};
 
 /// A master process that takes its workers along on SIGTERM.
 struct Daemon(Child);
@@ -105,11 +105,6 @@ fn copy(from: &Path, to: &Path) {
             fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         }
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn listens(port: u16) -> bool {

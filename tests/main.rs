@@ -6,6 +6,7 @@
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
+//! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
@@ -26,6 +27,7 @@
 )]
 
 mod binary;
+mod bitrix;
 mod browser;
 mod cluster;
 mod command_line;
