@@ -16,7 +16,7 @@
 namespace Pullgate;
 
 if (!\class_exists('Pullgate\Guest')) { // without Composer
-    require __DIR__ . '/Guest.php';
+    require_once __DIR__ . '/Guest.php';
 }
 
 class Stack
