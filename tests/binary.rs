@@ -84,6 +84,11 @@ pub(crate) fn public_signature(server: &Server) -> Vec<u8> {
         .unwrap()
 }
 
+/// The receiver B, signed.
+pub(crate) fn public_receiver(server: &Server) -> Vec<u8> {
+    receiver(B, false, &public_signature(server))
+}
+
 #[test]
 fn a_binary_subscriber_gets_what_the_site_and_other_clients_publish() {
     let server = start("");

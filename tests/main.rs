@@ -5,6 +5,7 @@
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
+//! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
@@ -31,6 +32,7 @@ mod bitrix;
 mod browser;
 mod cluster;
 mod command_line;
+mod guest_push;
 mod guests;
 mod harness;
 mod history;

@@ -33,7 +33,7 @@ pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> 
     if request.method() != Method::POST {
         return answer(StatusCode::NOT_FOUND, "");
     }
-    let (guest, channel) = match parameters(request) {
+    let (guest, to) = match parameters(request) {
         Ok(parameters) => parameters,
         Err(bad) => return answer(StatusCode::BAD_REQUEST, bad.to_string()),
     };
@@ -41,12 +41,15 @@ pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> 
         return answer(StatusCode::BAD_REQUEST, Bad::NotServed.to_string());
     };
     let now = unix_time().as_secs();
+    let Some(to) = to else {
+        return answer(StatusCode::OK, moved(0));
+    };
     // Stored for a day at most, in the channels of the epochs from then on.
     let from = guests
         .keys()
         .receivers(Some(guest), now - u64::from(DAY), 2 * DAY);
-    match forward(app, guest, &from, Receiver::Private(channel), now).await {
-        Ok(moved) => answer(StatusCode::OK, format!("{{\"moved\":{moved}}}")),
+    match forward(app, guest, &from, Receiver::Private(to), now).await {
+        Ok(messages) => answer(StatusCode::OK, moved(messages)),
         Err(why) => {
             tracing::error!(%why, %guest, "what a guest had could not be moved to the user");
             answer(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
@@ -54,7 +57,12 @@ pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> 
     }
 }
 
-fn parameters<B>(request: &Request<B>) -> Result<(GuestId, ChannelId), Bad> {
+fn moved(messages: usize) -> String {
+    format!("{{\"moved\":{messages}}}")
+}
+
+/// The guest, and the user's channel if the site names it.
+fn parameters<B>(request: &Request<B>) -> Result<(GuestId, Option<ChannelId>), Bad> {
     let query = query(request);
     let guest = query.first("guest").ok_or(Bad::Guest)?;
     let guest = guest
@@ -62,8 +70,9 @@ fn parameters<B>(request: &Request<B>) -> Result<(GuestId, ChannelId), Bad> {
         .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
         .and_then(|digits| GuestId::new(digits.parse().ok()?))
         .ok_or(Bad::Guest)?;
-    let channel = query.first("channel").ok_or(Bad::Channel)?;
-    Ok((guest, ChannelId::parse(&channel).ok_or(Bad::Channel)?))
+    let channel = query.first("channel");
+    let channel = channel.map(|channel| ChannelId::parse(&channel).ok_or(Bad::Channel));
+    Ok((guest, channel.transpose()?))
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
