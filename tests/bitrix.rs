@@ -142,3 +142,48 @@ fn a_current_module_drops_what_is_for_a_guest() {
     assert_eq!(site.send("text=to+everybody"), true);
     assert_eq!(guest.messages(), ["to everybody"]);
 }
+
+#[test]
+fn pullgate_serves_guests_whatever_the_module_does() {
+    for module in ["24.500", "26.250"] {
+        let site = Site::new(module, "enabled = true");
+        let (guest, other) = (site.visitor(), site.visitor());
+        assert_eq!(guest.channels().len(), 2, "{module}: shared and private");
+        let (one, two) = (guest.number, other.number);
+        for (to, text) in [
+            (format!("{one}"), "one"),
+            (format!("{one},{two},42"), "two"),
+            (String::new(), "everybody"),
+        ] {
+            let sent = site.send(&format!("by=pullgate&to={to}&text={text}"));
+            assert_eq!(sent, true, "{module}: {to}");
+        }
+        assert_eq!(guest.messages(), ["one", "two", "everybody"], "{module}");
+        assert_eq!(other.messages(), ["two", "everybody"], "{module}");
+        assert_eq!(other.config(guest.number).status, 403, "{module}");
+    }
+}
+
+#[test]
+fn a_guest_who_logs_in_takes_the_messages_along() {
+    let site = Site::new("26.250", "enabled = true");
+    let guest = site.visitor();
+    let sent = site.send(&format!("by=pullgate&to={}&text=kept", guest.number));
+    assert_eq!(sent, true);
+    for _ in 0..2 {
+        let answer = site.get("/login?user=42", &[&guest.cookie]);
+        assert_eq!(answer.json()["error"], "", "{answer:?}");
+    }
+    assert_eq!(site.send("by=pullgate&to=42&text=new"), true);
+    let cookie = format!("{}; BITRIX_STUB_USER=42", guest.cookie);
+    let config = send(
+        &site.server.site,
+        "POST",
+        "/rest/pull.config.get.json",
+        &[&cookie],
+        "",
+    );
+    let channel = config.json()["result"]["channels"]["private"]["id"].clone();
+    let channel = channel.as_str().expect("a user has one").to_owned();
+    assert_eq!(stored(&site.server, &[channel]), ["kept", "new"], "once");
+}
