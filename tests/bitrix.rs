@@ -173,6 +173,12 @@ fn a_guest_who_logs_in_takes_the_messages_along() {
     for _ in 0..2 {
         let answer = site.get("/login?user=42", &[&guest.cookie]);
         assert_eq!(answer.json()["error"], "", "{answer:?}");
+        let head = answer.head.to_lowercase();
+        assert!(
+            head.contains("set-cookie: pull_guest=; path=/; max-age=0"),
+            "the number is released: {head}"
+        );
+        assert!(!head.contains("pull-user-release"), "{head}");
     }
     assert_eq!(site.send("by=pullgate&to=42&text=new"), true);
     let cookie = format!("{}; BITRIX_STUB_USER=42", guest.cookie);

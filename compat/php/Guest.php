@@ -60,13 +60,14 @@ class Guest
     }
 
     /**
-     * The guest has logged in as a user: what is stored for the guest moves to the user's channel, once.
+     * The guest has logged in as a user: what is stored for the guest goes to the user's channel, once.
      *
      * $channel is the user's private channel, 32 hex digits. With Bitrix it need not be named; where there
-     * is none to name, nothing moves.
+     * is none to name, nothing goes anywhere.
      *
      * $release gives the number up: whoever uses the browser after a logout is a new guest. Without it they
-     * are the same guest again, and get what was sent to that guest in the meantime.
+     * are the same guest again, and get what was sent to that guest in the meantime. It takes a header of
+     * this page's, so call before there is output. It happens even if the messages could not go along.
      *
      * False and lastError() as with send().
      *
@@ -74,26 +75,32 @@ class Guest
      */
     public static function login(int $guest, int $userId, ?string $channel = null, bool $release = true): bool
     {
-        $query = ['guest' => self::number($guest)];
+        self::number($guest);
         if ($userId <= 0) {
             throw self::mistake("$userId is not the number of a user");
         }
+        if ($channel !== null && !\preg_match('/^[0-9a-f]{32}$/D', $channel)) {
+            throw self::mistake('a channel has 32 hex digits');
+        }
+        self::$error = '';
         if ($channel === null && self::hasModule()) {
             $found = \CPullChannel::Get($userId);
-            if (!isset($found['CHANNEL_ID'])) {
+            $channel = isset($found['CHANNEL_ID']) ? $found['CHANNEL_ID'] : null;
+            if ($channel === null) {
                 self::$error = "the pull module has no channel for user $userId";
-                return false;
             }
-            $channel = $found['CHANNEL_ID'];
         }
         if ($channel !== null) {
-            if (!\preg_match('/^[0-9a-f]{32}$/D', $channel)) {
-                throw self::mistake('a channel has 32 hex digits');
-            }
-            $query['channel'] = $channel;
+            self::$error = self::post("/pullgate/login?guest=$guest&channel=$channel", '', [])[1];
         }
-        $query['release'] = $release ? 'true' : 'false';
-        self::$error = self::post('/pullgate/login?' . \http_build_query($query, '', '&'), '', [])[1];
+        // The header speaks of the visitor whose hit this is, who need not be the guest.
+        if ($release && (!\function_exists('Pullgate\guest_id') || guest_id() === $guest)) {
+            if (\headers_sent($file, $line)) {
+                self::$error = "the number cannot be released: output has begun at $file:$line";
+            } else {
+                \header('Pull-User-Release: true');
+            }
+        }
         return self::$error === '';
     }
 

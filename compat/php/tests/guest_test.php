@@ -226,25 +226,24 @@ $cases = [
         },
     ],
     'login' => [
-        [
-            [true, true, true],
-            [
-                'POST /pullgate/login?guest=-17&channel=0123456789abcdef0123456789abcdef&release=true HTTP/1.0',
-                'POST /pullgate/login?guest=-17&channel=0123456789abcdef0123456789abcdef&release=false HTTP/1.0',
-                'POST /pullgate/login?guest=-17&release=true HTTP/1.0',
-            ],
-        ],
+        [[true, true, true], array_fill(0, 2, 'POST /pullgate/login?guest=-17&channel=0123456789abcdef0123456789abcdef HTTP/1.0')],
         function () {
-            $recorder = new Recorded(['200']);
+            $recorder = new Recorded(['200 {"moved":1}']);
             $channel = '0123456789abcdef0123456789abcdef';
             $told = [Guest::login(-17, 42, $channel), Guest::login(-17, 42, $channel, false), Guest::login(-17, 42)];
             return [$told, $recorder->lines()];
         },
     ],
+    'a release when it is too late' => [['page', false, 'the number cannot be released: output has begun at '], function () {
+        $script = 'echo "page "; require $argv[1]; echo json_encode(Pullgate\Guest::login(-17, 42)), " ", Pullgate\Guest::lastError();';
+        $command = implode(' ', array_map('escapeshellarg', [PHP_BINARY, '-r', $script, __DIR__ . '/../Guest.php']));
+        list($page, $told, $error) = explode(' ', shell_exec($command), 3);
+        return [$page, json_decode($told), substr($error, 0, 51)];
+    }],
     'login that is refused' => [[false, 'pullgate at ADDRESS: 400 no such guest'], function () {
         new Recorded(['400 no such guest']);
         list($told, , $error) = timed(function () {
-            return Guest::login(-17, 42);
+            return Guest::login(-17, 42, str_repeat('a', 32));
         });
         return [$told, $error];
     }],

@@ -147,7 +147,7 @@ $cases = [
         bitrix();
         $told = Guest::login(-17, 42);
         $channel = \CPullChannel::Get(42)['CHANNEL_ID'];
-        return [$told, $recorder->lines() === ["POST /pullgate/login?guest=-17&channel=$channel&release=true HTTP/1.0"]];
+        return [$told, $recorder->lines() === ["POST /pullgate/login?guest=-17&channel=$channel HTTP/1.0"]];
     }],
     'login of a user without a channel' => [[false, 'the pull module has no channel for user 7', []], function () {
         $recorder = new Recorded(['200']);
