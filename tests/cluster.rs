@@ -105,7 +105,7 @@ fn a_killed_node_loses_nothing_that_was_stored() {
     for number in 0..10 {
         publish(&a, A, &number.to_string(), 60);
     }
-    let before = read(&mut socket, 5);
+    let before = read(&mut socket, 10);
     let last = before[4].0.clone();
     a.kill();
     for number in 10..20 {
