@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -18,12 +19,12 @@ use crate::cluster::redis_server::{RedisServer, start_with_history};
 use crate::harness::{SIGNATURE_KEY, Server};
 use crate::push::bodies;
 
-const PUBLISHERS: usize = 4;
-const CHANNELS_PER_PUBLISHER: usize = 25;
-const SUBSCRIBERS_PER_CHANNEL: usize = 10;
-const MESSAGES_PER_CHANNEL: usize = 500;
+const PUBLISHERS: usize = 5;
+const CHANNELS_PER_PUBLISHER: usize = 50;
+const SUBSCRIBERS_PER_CHANNEL: usize = 4;
+const MESSAGES_PER_CHANNEL: usize = 200;
 /// Messages of a channel in one request.
-const BURST: usize = 4;
+const BURST: usize = 2;
 /// A catch-up brings 100 of a channel: nobody may be further behind.
 const FURTHEST_BEHIND: usize = 90;
 
@@ -43,8 +44,12 @@ fn with_disk() {
     nothing_is_lost_or_doubled("[history]\nengine = \"disk\"\n");
 }
 
+/// One engine at a time, for each takes all there is of the machine.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// `history`: that section of the configuration.
 fn nothing_is_lost_or_doubled(history: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let server = start_with_history("", history);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
