@@ -43,7 +43,7 @@ pub(crate) fn publish(server: &Server, channels: &str, body: &str, expiry: u32) 
 pub(crate) fn websocket(server: &Server, query: &str) -> WebSocket<TcpStream> {
     let stream = TcpStream::connect(&server.site).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
     let url = format!("ws://{}/bitrix/subws/?{query}", server.site);
     tungstenite::client(url, stream).unwrap().0
