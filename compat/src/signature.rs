@@ -60,6 +60,16 @@ impl SignatureKey {
             && expected.equals(given.as_bytes())
     }
 
+    /// Whether `raw` is the signature of `text`: the whole digest. Constant in time.
+    pub fn verify_raw(&self, text: &str, raw: &[u8]) -> bool {
+        self.keyed.digest(&[text.as_bytes()]).equals(raw)
+    }
+
+    /// The hash under the signatures.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Whether `raw` signs the public id `id`. Constant in time.
     ///
     /// The reference server lets the signature decide here, and does not ask whether the id has 16
@@ -164,6 +174,17 @@ impl Algorithm {
 
     /// The names that [`FromStr`] knows: those of PHP's `hash_hmac`, shortest digest first.
     pub const NAMES: [&'static str; 5] = ["md5", "sha1", "sha256", "sha384", "sha512"];
+
+    /// Bytes of a digest.
+    pub const fn digest_length(self) -> usize {
+        match self {
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
 }
 
 impl fmt::Display for Algorithm {

@@ -7,6 +7,7 @@
 //! Signatures are the wall that no made-up input gets past. So the properties that meet one try each
 //! input twice, as it is and rightly signed; what is right is computed a second time in [`hmac`].
 
+mod adopt;
 mod channel_list;
 mod cookie;
 #[rustfmt::skip]
@@ -22,6 +23,7 @@ use std::sync::LazyLock;
 
 use pullgate_compat::signature::{Algorithm, SignatureKey};
 
+pub use adopt::{adopt, adoptable};
 pub use channel_list::channel_list;
 pub use cookie::{GUESTS, cookie};
 pub use mid::mid;
@@ -33,7 +35,8 @@ pub use text_frames::text_frames;
 pub type Property = (&'static str, fn(&[u8]));
 
 /// Every property.
-pub const ALL: [Property; 6] = [
+pub const ALL: [Property; 7] = [
+    ("adopt", adopt),
     ("channel_list", channel_list),
     ("cookie", cookie),
     ("mid", mid),

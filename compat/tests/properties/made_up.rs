@@ -99,6 +99,21 @@ fn token() -> impl Strategy<Value = String> {
     any::<u64>().prop_map(|now| GUESTS.token(GuestId::new(17).unwrap(), now))
 }
 
+fn site_cookie() -> impl Strategy<Value = String> {
+    let id = prop_oneof![
+        "-?[0-9]{1,11}",
+        (1..=GuestId::MAX).prop_map(|id| id.to_string())
+    ];
+    (id, "[0-9|.]{0,12}", 0..2_usize, any::<bool>()).prop_map(|(id, time, form, escaped)| {
+        let value = properties::adoptable(&id, &time)[form].clone();
+        if escaped {
+            value.replace(':', "%3A").replace('.', "%2e")
+        } else {
+            value
+        }
+    })
+}
+
 proptest! {
     #[test]
     fn whatever_comes(data in any::<Vec<u8>>(), text in ".*") {
@@ -132,5 +147,15 @@ proptest! {
     #[test]
     fn cookies(value in spoilt(prop_oneof![cookie(), token(), unsigned()])) {
         properties::cookie(value.as_bytes());
+    }
+
+    #[test]
+    fn cookies_of_the_site(value in spoilt(site_cookie())) {
+        properties::adopt(value.as_bytes());
+    }
+
+    #[test]
+    fn forms_of_cookies(pattern in "([a-z0-9.:-]{0,2}(\\{(id|hmac|[a-z]?)\\})?){0,5}") {
+        properties::adopt(pattern.as_bytes());
     }
 }

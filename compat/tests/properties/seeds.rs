@@ -20,7 +20,7 @@ use pullgate_compat::text::{self, MARK_START};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
 
-use crate::properties::{self, GUESTS, KEY};
+use crate::properties::{self, GUESTS, KEY, adoptable};
 
 /// Longer ones say no more, and make the fuzzer slow.
 const LONGEST: usize = 4096;
@@ -85,6 +85,10 @@ impl Seeds {
         let id = GuestId::new(17).unwrap();
         self.add("cookie", GUESTS.sign_cookie(id, now));
         self.add("cookie", GUESTS.token(id, now));
+        for cookie in adoptable("17", &now.to_string()) {
+            self.add("adopt", cookie);
+        }
+        self.add("adopt", format!("{{id}}.{{hmac}}.{now}"));
     }
 }
 
