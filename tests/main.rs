@@ -6,6 +6,7 @@
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
+//! | [`adopt`] | guests of the site's own from before, by its signed cookies |
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
@@ -27,6 +28,7 @@
     reason = "a panic is a failed test"
 )]
 
+mod adopt;
 mod binary;
 mod bitrix;
 mod browser;

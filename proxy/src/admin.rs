@@ -67,6 +67,14 @@ fn metrics(app: &App) -> String {
             ids.map_or(0, |ids| ids.given()),
         ),
         (
+            "pullgate_guests_adopted_total",
+            "counter",
+            "Requests of guests whom a cookie of the site's proved.",
+            app.guests
+                .as_ref()
+                .map_or(0, |guests| guests.adoption().adopted()),
+        ),
+        (
             "pullgate_guest_ids_exhausted",
             "gauge",
             "1 when no guest id is left.",

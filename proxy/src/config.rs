@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use pullgate_compat::guest::adopt::SiteCookie;
 use pullgate_compat::signature::Algorithm;
 
 use crate::history::disk::Durability;
@@ -125,6 +126,10 @@ pub(crate) struct Guest {
     pub(crate) new_per_minute: u32,
     /// What to do when a response that sets the cookie may be kept by shared caches.
     pub(crate) shared_cache: SharedCache,
+    /// The least number that pullgate gives; those below are left to the site. Default 1.
+    pub(crate) first_id: u32,
+    /// Cookies of the site's whose guests keep their ids. Default none.
+    pub(crate) adopt: Vec<Adopt>,
     pub(crate) push: GuestPush,
 }
 
@@ -137,6 +142,15 @@ pub(crate) struct GuestPush {
     pub(crate) version: u8,
     /// When the client asks again, at most half a day. Default 12 h.
     pub(crate) config_ttl: Duration,
+}
+
+/// One `[[guest.adopt]]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Adopt {
+    /// The cookie's name.
+    pub(crate) cookie: String,
+    /// How it is written, and the key that proves it.
+    pub(crate) form: SiteCookie,
 }
 
 /// `SameSite` of the guest cookie.

@@ -1,5 +1,6 @@
-//! Who is a guest: strip what is forged, verify the cookie, mint a number, tell PHP, set the cookie.
+//! Who is a guest: strip what is forged, verify the cookie, adopt or mint a number, tell PHP, set the cookie.
 
+pub(crate) mod adopt;
 pub(crate) mod channels;
 pub(crate) mod ids;
 pub(crate) mod limits;
@@ -16,6 +17,7 @@ use pullgate_compat::guest::{GuestId, GuestKeys};
 use crate::config::{self, SameSite, SharedCache};
 use crate::hub::unix_time;
 use crate::upstream::headers::Visitor;
+use adopt::Adoption;
 use ids::Ids;
 use limits::NewGuests;
 
@@ -46,6 +48,7 @@ pub(crate) struct Guests {
     keys: GuestKeys,
     ids: Arc<Ids>,
     new: NewGuests,
+    adoption: Adoption,
 }
 
 /// What the response must do for the guest.
@@ -55,15 +58,17 @@ pub(crate) struct SetCookie(HeaderValue);
 impl Guests {
     pub(crate) fn new(config: config::Guest, keys: GuestKeys, ids: Arc<Ids>) -> Self {
         let new = NewGuests::new(config.new_per_minute);
+        let adoption = Adoption::new(config.adopt.clone());
         Self {
             config,
             keys,
             ids,
             new,
+            adoption,
         }
     }
 
-    /// Finds or makes the guest of a request and puts number and token into its head, from which
+    /// Finds, adopts or makes the guest of a request and puts number and token into its head, from which
     /// every forged one was removed before.
     pub(crate) fn identify(
         &self,
@@ -71,11 +76,8 @@ impl Guests {
         visitor: &Visitor,
     ) -> Option<SetCookie> {
         let now = unix_time().as_secs();
-        let max_age = self.config.cookie_max_age.as_secs();
-        let known = cookies(&parts.headers, &self.config.cookie)
-            .find_map(|value| self.keys.verify_cookie(value, now, max_age));
-        let (id, set) = match known {
-            Some(cookie) => (cookie.id, cookie.renew),
+        let (id, set) = match self.known(&parts.headers, now) {
+            Some(known) => known,
             None => (self.mint(parts, visitor.address)?, true),
         };
         if let (Ok(number), Ok(token)) = (
@@ -89,15 +91,21 @@ impl Guests {
         cookie.try_into().ok().map(SetCookie)
     }
 
-    /// The guest that a request's cookie proves.
+    /// The guest that a request's cookies prove.
     pub(crate) fn proven(&self, headers: &HeaderMap) -> Option<GuestId> {
+        let (id, _) = self.known(headers, unix_time().as_secs())?;
+        Some(id)
+    }
+
+    /// The guest by our cookie, or else by one of the site's, and whether to send ours.
+    fn known(&self, headers: &HeaderMap, now: u64) -> Option<(GuestId, bool)> {
         let max_age = self.config.cookie_max_age.as_secs();
-        cookies(headers, &self.config.cookie)
-            .find_map(|value| {
-                self.keys
-                    .verify_cookie(value, unix_time().as_secs(), max_age)
-            })
-            .map(|cookie| cookie.id)
+        let ours = cookies(headers, &self.config.cookie)
+            .find_map(|value| self.keys.verify_cookie(value, now, max_age));
+        match ours {
+            Some(cookie) => Some((cookie.id, cookie.renew)),
+            None => Some((self.adoption.find(headers, &self.ids)?, true)),
+        }
     }
 
     pub(crate) fn keys(&self) -> &GuestKeys {
@@ -107,6 +115,11 @@ impl Guests {
     /// For metrics.
     pub(crate) fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// For metrics.
+    pub(crate) fn adoption(&self) -> &Adoption {
+        &self.adoption
     }
 
     fn mint(&self, parts: &request::Parts, address: IpAddr) -> Option<GuestId> {

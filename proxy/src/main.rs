@@ -161,7 +161,7 @@ fn run(config: Config) -> Result<(), Failure> {
             Some(Guests::new(
                 config.guest.clone(),
                 keys,
-                Ids::start(Arc::clone(&state), shared.clone())?,
+                Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?,
             ))
         }
         false => None,

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters"
 
 /// Guest → the id of the last message that went to the user it became.
 const MOVED: TableDefinition<'_, u32, &[u8; 13]> = TableDefinition::new("moved");
+/// Counter and the first number that it jumped over → the first behind it that it did not.
+const SKIPPED: TableDefinition<'_, (&str, u64), u64> = TableDefinition::new("skipped");
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
@@ -97,6 +100,69 @@ impl State {
             Ok(())
         };
         write().map_err(StateError::Store)
+    }
+
+    /// Takes the next `count` numbers of a counter, none of them below `from`, and returns them once they
+    /// are on disk. What is jumped over is remembered: those numbers are never taken.
+    pub(crate) fn take(
+        &self,
+        counter: &str,
+        count: u64,
+        from: u64,
+    ) -> Result<Range<u64>, StateError> {
+        let take = || -> Result<Range<u64>, redb::Error> {
+            let write = self.database.begin_write()?;
+            let taken = {
+                let mut counters = write.open_table(COUNTERS)?;
+                let mut skipped = write.open_table(SKIPPED)?;
+                let next = counters.get(counter)?.map_or(0, |value| value.value()) + 1;
+                if from > next {
+                    skipped.insert((counter, next), from)?;
+                }
+                let start = next.max(from);
+                counters.insert(counter, start + count - 1)?;
+                start..start + count
+            };
+            write.commit()?;
+            Ok(taken)
+        };
+        take().map_err(StateError::Store)
+    }
+
+    /// Remembers what a counter jumped over elsewhere.
+    pub(crate) fn add_skipped(
+        &self,
+        counter: &str,
+        skipped: &[Range<u64>],
+    ) -> Result<(), StateError> {
+        let write = || -> Result<_, redb::Error> {
+            let write = self.database.begin_write()?;
+            for range in skipped {
+                write
+                    .open_table(SKIPPED)?
+                    .insert((counter, range.start), range.end)?;
+            }
+            write.commit()?;
+            Ok(())
+        };
+        write().map_err(StateError::Store)
+    }
+
+    /// The numbers that [`Self::take`] jumped over, or that were added.
+    pub(crate) fn skipped(&self, counter: &str) -> Result<Vec<Range<u64>>, StateError> {
+        let read = || -> Result<Vec<Range<u64>>, redb::Error> {
+            let table = match self.database.begin_read()?.open_table(SKIPPED) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let entries = table.range((counter, 0)..=(counter, u64::MAX))?;
+            let skipped = entries.map(|entry| {
+                let (key, end) = entry?;
+                Ok(key.value().1..end.value())
+            });
+            skipped.collect()
+        };
+        read().map_err(StateError::Store)
     }
 }
 

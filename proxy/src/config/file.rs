@@ -27,6 +27,7 @@ use crate::history::disk::Durability;
 use crate::history::redis::address::Address as RedisAddress;
 
 mod address;
+mod adopt;
 mod checks;
 mod excerpt;
 mod names;
@@ -170,10 +171,10 @@ fn nowhere() -> Origin {
 }
 
 fn guest(s: &mut Section<'_>) -> Guest {
+    let cookie = s.read("cookie", "PULL_GUEST".to_owned(), names::cookie);
     let guest = Guest {
         enabled: s.flag("enabled", true),
         secrets: secret::secrets(s, "secrets"),
-        cookie: s.read("cookie", "PULL_GUEST".to_owned(), names::cookie),
         cookie_domain: s.read("cookie_domain", None, names::domain),
         cookie_max_age: s.duration("cookie_max_age", days(365)),
         cookie_same_site: s.one_of("cookie_same_site", SameSite::Lax, &SAME_SITES),
@@ -183,6 +184,9 @@ fn guest(s: &mut Section<'_>) -> Guest {
         new_per_minute: s.number("new_per_minute", 60, 1..=MANY),
         shared_cache: s.one_of("shared_cache", SharedCache::Private, &SHARED_CACHES),
         push: s.section("push", guest_push),
+        first_id: adopt::first_id(s),
+        adopt: adopt::adopt(s, &cookie),
+        cookie,
     };
     checks::headers_differ(s, &guest);
     checks::cookie_is_kept(s, &guest);

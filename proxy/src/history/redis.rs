@@ -23,6 +23,7 @@ mod presence;
 pub(crate) mod publish;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,20 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long push server keeps a channel online without a sign of life.
 const ONLINE_SECONDS: u64 = 130;
+
+/// A counter from which all nodes take numbers, and what this node knows of it in case that Redis has lost
+/// it.
+pub(crate) struct Counter<'a> {
+    pub(crate) key: &'a str,
+    /// The greatest number that this node has heard of.
+    pub(crate) at_least: u64,
+    /// Numbers to leave out if Redis knows less: there may be some that this node never heard of.
+    pub(crate) margin: u64,
+    /// No number below this one is taken; what is jumped over for it is remembered.
+    pub(crate) first: u64,
+    /// What was jumped over before.
+    pub(crate) skipped: &'a [Range<u64>],
+}
 
 /// Those who listen at this node: the hub.
 pub(crate) trait Audience: Send + Sync {
@@ -215,18 +230,15 @@ impl Redis {
             .await;
     }
 
-    /// Reserves `count` numbers that no node has, and that are greater than `at_least`; the last of
-    /// them. For a `count` of 0, the greatest number that any node has. After a loss of data in Redis
-    /// `margin` numbers are left out.
+    /// Reserves `count` numbers that no node has; the last of them, and which the counter ever jumped
+    /// over. For a `count` of 0, the greatest number that any node has.
     pub(crate) async fn reserve(
         &self,
-        key: &str,
+        counter: &Counter<'_>,
         count: u64,
-        at_least: u64,
-        margin: u64,
-    ) -> Result<u64, Unavailable> {
+    ) -> Result<(u64, Vec<Range<u64>>), Unavailable> {
         self.ask(PATIENCE, async |redis| {
-            commands::reserve(redis, key, count, at_least, margin).await
+            commands::reserve(redis, counter, count).await
         })
         .await
     }

@@ -87,6 +87,23 @@ pub(super) fn cookie(value: &Value<'_>) -> Result<String, Mismatch> {
     Ok(name.to_owned())
 }
 
+pub(super) const SITE_COOKIE: &str = "the name of a cookie of the site's, such as \"MY_GUEST\"";
+
+/// A signed cookie of the site's.
+pub(super) fn site_cookie(value: &Value<'_>) -> Result<String, Mismatch> {
+    let name = value.text(SITE_COOKIE)?;
+    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '=' | ';' | ',' | '"');
+    if !name.chars().all(allowed) {
+        return Err(expected(SITE_COOKIE));
+    }
+    if name == "BITRIX_SM_GUEST_ID" {
+        return Err(expected(
+            "a signed cookie: into this one anyone can write another guest's number",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
 /// `Domain` of a cookie.
 pub(super) fn domain(value: &Value<'_>) -> Result<Option<String>, Mismatch> {
     let form = "a domain, such as \"example.com\"";

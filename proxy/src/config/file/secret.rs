@@ -12,10 +12,29 @@ use crate::history::redis::address::Address as RedisAddress;
 /// What SHA-256 makes full use of.
 const SHORTEST: usize = 32;
 
+/// Less than 128 bits.
+const SHORTEST_OF_SITE: usize = 16;
+
+const FORM: &str = "a secret, \"env:NAME\" or \"file:PATH\"";
+
 /// One secret, of any length but none.
 pub(super) fn secret(section: &mut Section<'_>, key: &'static str) -> Option<Secret> {
     let value = section.value(key)?.into_secret();
     value.checked(secret_of)
+}
+
+/// The key of what the site signed itself, so of the length that the site chose.
+pub(super) fn site_key(section: &mut Section<'_>, key: &'static str) -> Option<Secret> {
+    section.must_have(key, FORM);
+    let value = section.value(key)?.into_secret();
+    let secret = value.checked(secret_of)?;
+    let length = secret.0.len();
+    if length < SHORTEST_OF_SITE {
+        value.warn(format!(
+            "a key of {length} bytes may be guessed, and with it every guest's cookie be written"
+        ));
+    }
+    Some(secret)
 }
 
 /// A list of secrets, each long enough to sign with.
@@ -70,8 +89,7 @@ fn secret_of(value: &Value<'_>) -> Result<Secret, Mismatch> {
         Some(SecretPlace::Variable(name)) => variable(value.reading(), name)?,
         Some(SecretPlace::File(name, path)) => contents(name, &path)?,
         None => {
-            let form = "a secret, \"env:NAME\" or \"file:PATH\"";
-            let text = value.node.as_str().ok_or_else(|| expected(form))?;
+            let text = value.node.as_str().ok_or_else(|| expected(FORM))?;
             text.to_owned()
         }
     };

@@ -74,7 +74,7 @@ impl<'a> Section<'a> {
         mut read: impl FnMut(&mut Self) -> T,
     ) -> Option<Vec<T>> {
         let value = self.value(key)?;
-        let form = || expected(format!("tables in double brackets, [[{key}]]"));
+        let form = || expected(format!("tables in double brackets, [[{}]]", value.key));
         let items = value.checked(|value| {
             let items = value.items().map_err(|_| form())?;
             let filled = (!items.is_empty()).then_some(items);
@@ -121,12 +121,15 @@ impl<'a> Section<'a> {
         example: &str,
         parse: impl FnOnce(&Value<'a>) -> Result<T, Mismatch>,
     ) -> Option<T> {
-        let value = self.value(key);
-        let missing = self.table.is_none_or(|table| !table.contains_key(key));
-        if missing && !self.reading.is_broken() {
+        self.must_have(key, example);
+        self.value(key)?.checked(parse)
+    }
+
+    /// A fault if there is no such key.
+    pub(super) fn must_have(&self, key: &str, example: &str) {
+        if !self.has(key) && !self.reading.is_broken() {
             self.fault(key, Mismatch::new("nothing", example));
         }
-        value?.checked(parse)
     }
 
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {

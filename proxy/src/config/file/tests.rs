@@ -199,6 +199,8 @@ fn values_arrive() {
     assert_eq!(config.guest.secrets, [Secret(KEY.to_owned())]);
     assert_eq!(config.guest.cookie_same_site, SameSite::Strict);
     assert_eq!(config.guest.header, "x-guest-id");
+    assert_eq!(config.guest.first_id, 1_000_000);
+    assert_eq!(config.guest.adopt[0].cookie, "SITE_GUEST");
     assert_eq!(config.push.signature_key, Some(Secret(KEY.to_owned())));
     assert_eq!(config.push.publish_allow, ["10.0.0.5/32".parse().unwrap()]);
     assert_eq!(config.push.paths.subscribe, ["/push/sub/", "/push/subws/"]);
@@ -274,7 +276,8 @@ fn the_full_file_has_every_key() {
 fn every_key_is_documented() {
     let docs = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let tables = [
-        "listener", "paths", "limits", "server", "upstream", "guest", "push", "history", "log",
+        "listener", "paths", "limits", "server", "upstream", "guest", "adopt", "push", "history",
+        "log",
     ];
     let documented = |key: &&str| docs.contains(&format!("| `{key}` |")) || tables.contains(key);
     let missing: Vec<_> = all_keys()

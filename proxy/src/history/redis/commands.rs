@@ -1,5 +1,6 @@
 //! The commands, and the names of the keys: those of push server 0.4.0, which is what it shares with us.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pullgate_compat::channel::Receiver;
@@ -8,6 +9,7 @@ use pullgate_compat::wire::decode_message;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
+use super::Counter;
 use crate::history::CATCH_UP_PER_CHANNEL;
 
 /// The first ten digits of every message id.
@@ -198,27 +200,48 @@ pub(super) async fn forget_reports(
         .await
 }
 
-/// Reserves `count` numbers behind all that were reserved, `at_least` is one of them; the last of these. If Redis has
-/// lost what was reserved, `margin` numbers are left out: there may be some that this node never heard of.
+/// Raises a counter in one step, whoever else does, and returns what [`Redis::reserve`] does.
+///
+/// [`Redis::reserve`]: super::Redis::reserve
 pub(super) async fn reserve(
     redis: &mut MultiplexedConnection,
-    key: &str,
+    counter: &Counter<'_>,
     count: u64,
-    at_least: u64,
-    margin: u64,
-) -> Result<u64, RedisError> {
-    const RESERVE: &str = "if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[2]) then \
-         redis.call('SET', KEYS[1], ARGV[2] + ARGV[3]) end \
-         return redis.call('INCRBY', KEYS[1], ARGV[1])";
-    cmd("EVAL")
+) -> Result<(u64, Vec<Range<u64>>), RedisError> {
+    const RESERVE: &str = "local last = tonumber(redis.call('GET', KEYS[1]) or '0') \
+         local count, known, margin, first = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]) \
+         if last < known then last = known + margin end \
+         for i = 5, #ARGV, 2 do redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[i + 1]) end \
+         if last + 1 < first then \
+           redis.call('HSET', KEYS[2], last + 1, first) \
+           last = first - 1 \
+         end \
+         redis.call('SET', KEYS[1], last + count) \
+         local reply = redis.call('HGETALL', KEYS[2]) \
+         table.insert(reply, 1, last + count) \
+         return reply";
+    let mut command = cmd("EVAL");
+    command
         .arg(RESERVE)
-        .arg(1)
-        .arg(key)
+        .arg(2)
+        .arg(counter.key)
+        .arg(format!("{}:skipped", counter.key))
         .arg(count)
-        .arg(at_least)
-        .arg(margin)
-        .query_async(redis)
-        .await
+        .arg(counter.at_least)
+        .arg(counter.margin)
+        .arg(counter.first);
+    for range in counter.skipped {
+        command.arg(range.start).arg(range.end);
+    }
+    let reply: Vec<u64> = command.query_async(redis).await?;
+    let (last, skipped) = reply.split_first().ok_or_else(|| {
+        RedisError::from((redis::ErrorKind::UnexpectedReturnType, "an empty answer"))
+    })?;
+    let skipped = skipped.chunks_exact(2).filter_map(|range| match range {
+        [start, end] => Some(*start..*end),
+        _ => None,
+    });
+    Ok((*last, skipped.collect()))
 }
 
 /// Sends a pipeline and returns each command's own answer, errors too.
