@@ -73,7 +73,7 @@ impl Socket {
             .count();
         self.last_frame = frames.last().copied();
         if others > 0 || begun_before || goes_on {
-            let mut actual = format!("{} frames", others + 1);
+            let mut actual = format!("in {}", others + 1);
             if begun_before {
                 actual.push_str(", the first begun before");
             }
@@ -82,7 +82,7 @@ impl Socket {
             }
             comparison.report(
                 "grouping",
-                &format!("one frame with {}", frames.len()),
+                &format!("{} in one frame", frames.len()),
                 &actual,
             );
         }
