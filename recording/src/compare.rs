@@ -1,6 +1,7 @@
 //! What is compared of that which came, and what may differ: ids, times and the server's statistics. Those are
 //! not left out, but held against what they must be.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -52,6 +53,8 @@ pub(crate) struct Comparison {
     pub(crate) played: Period,
     /// Whether answers in JSON are statistics.
     pub(crate) statistics: bool,
+    /// Ids of the message before on the same connection, recorded and played: of two the later is the greater.
+    pub(crate) before: Option<(MessageId, MessageId)>,
     pub(crate) found: Vec<Finding>,
 }
 
@@ -77,6 +80,7 @@ impl Comparison {
             self.equal("response", &outcome(expected), &outcome(actual));
             return;
         }
+        self.before = None;
         self.equal("response/status", &expected.status, &actual.status);
         self.headers(expected, actual);
         let (Some(expected_body), Some(body)) = (&expected.body, &actual.body) else {
@@ -120,11 +124,10 @@ impl Comparison {
                 .and_then(|id| MessageId::parse(id)),
         );
         if let (Some(recorded_id), Some(id)) = last_ids {
-            self.mid(
-                &format!("response/headers/{LAST_MESSAGE_ID}"),
-                recorded_id,
-                id,
-            );
+            if let Err(expected) = self.mids.echo(recorded_id, id) {
+                let path = format!("response/headers/{LAST_MESSAGE_ID}");
+                self.report(&path, &expected, &id);
+            }
             recorded.remove(LAST_MESSAGE_ID);
             came.remove(LAST_MESSAGE_ID);
         }
@@ -234,9 +237,21 @@ impl Comparison {
         self.equal(&format!("{path}/created"), &recorded, &came);
     }
 
+    /// Holds an id against the one recorded, and against that of the message before.
     fn mid(&mut self, path: &str, recorded: MessageId, actual: MessageId) {
         if let Err(expected) = self.mids.pair(recorded, actual) {
             self.report(path, &expected, &actual);
+        }
+        if let Some((recorded_before, before)) = self.before.replace((recorded, actual)) {
+            let order = recorded.cmp(&recorded_before);
+            if order != actual.cmp(&before) {
+                let expected = match order {
+                    Ordering::Less => format!("an id smaller than {before}"),
+                    Ordering::Equal => format!("{before} again"),
+                    Ordering::Greater => format!("an id greater than {before}"),
+                };
+                self.report(path, &expected, &actual);
+            }
         }
     }
 

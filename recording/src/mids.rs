@@ -1,24 +1,23 @@
 //! Which message of the server stands for which of the recording.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use pullgate_compat::message::MessageId;
 
 /// Recorded ids and those that the server gave instead, paired as messages come.
 #[derive(Debug, Default)]
 pub(crate) struct Mids {
-    pairs: BTreeMap<MessageId, MessageId>,
+    pairs: HashMap<MessageId, MessageId>,
     given: HashSet<MessageId>,
     /// Sent in a target before any message had them: meant as they are.
     literal: HashSet<MessageId>,
 }
 
 impl Mids {
-    /// Takes `actual` for `recorded`.
+    /// Takes `actual`, the id of a message, for `recorded`.
     ///
     /// # Errors
-    /// With what was expected instead: the same id for the same message, another one for another message, and a
-    /// greater one for a later message.
+    /// With what was expected instead: the same id for the same message, and another one for another message.
     pub(crate) fn pair(&mut self, recorded: MessageId, actual: MessageId) -> Result<(), String> {
         if let Some(before) = self.pairs.get(&recorded) {
             return match *before == actual {
@@ -26,26 +25,25 @@ impl Mids {
                 false => Err(format!("{before}, as this message had before")),
             };
         }
-        if self.literal.contains(&recorded) {
+        if !self.given.insert(actual) {
+            return Err("an id that no other message has".into());
+        }
+        self.pairs.insert(recorded, actual);
+        Ok(())
+    }
+
+    /// The same of an id that need not be of a message: a client gets back what it had sent.
+    ///
+    /// # Errors
+    /// As of [`Self::pair`].
+    pub(crate) fn echo(&mut self, recorded: MessageId, actual: MessageId) -> Result<(), String> {
+        if self.literal.contains(&recorded) && !self.pairs.contains_key(&recorded) {
             return match recorded == actual {
                 true => Ok(()),
                 false => Err(format!("{recorded}, as it was sent")),
             };
         }
-        if self.given.contains(&actual) {
-            return Err("an id that no other message has".into());
-        }
-        let earlier = self.pairs.range(..recorded).next_back();
-        let later = self.pairs.range(recorded..).next();
-        if let Some((_, id)) = earlier.filter(|(_, id)| **id > actual) {
-            return Err(format!("an id greater than {id}"));
-        }
-        if let Some((_, id)) = later.filter(|(_, id)| **id < actual) {
-            return Err(format!("an id smaller than {id}"));
-        }
-        self.pairs.insert(recorded, actual);
-        self.given.insert(actual);
-        Ok(())
+        self.pair(recorded, actual)
     }
 
     /// The target with each `mid` that was received replaced by the one that stands for it.
@@ -99,19 +97,19 @@ mod tests {
         );
         let unknown = format!("/sub/?mid={}", id(5));
         assert_eq!(mids.in_target(&unknown), unknown);
-        assert!(mids.pair(id(5), id(5)).is_ok());
-        assert!(mids.pair(id(5), id(6)).is_err());
+        assert!(mids.echo(id(5), id(5)).is_ok());
+        assert!(mids.echo(id(5), id(6)).is_err());
+        assert!(mids.pair(id(5), id(75)).is_ok());
+        assert!(mids.echo(id(5), id(75)).is_ok());
     }
 
     #[test]
-    fn order_and_equality_of_ids_count() {
+    fn messages_have_ids_of_their_own() {
         let mut mids = Mids::default();
         mids.pair(id(2), id(20)).unwrap();
         assert!(mids.pair(id(2), id(20)).is_ok());
         assert!(mids.pair(id(2), id(21)).is_err());
         assert!(mids.pair(id(3), id(20)).is_err());
-        assert!(mids.pair(id(3), id(19)).is_err());
-        assert!(mids.pair(id(1), id(21)).is_err());
-        assert!(mids.pair(id(3), id(21)).is_ok());
+        assert!(mids.pair(id(3), id(19)).is_ok());
     }
 }

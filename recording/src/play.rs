@@ -16,9 +16,11 @@ use crate::compare::{Comparison, Finding, period};
 use crate::format::{Action, Recording, Request, Response, ServerClosed, Side, Step};
 use crate::mids::Mids;
 use crate::replay::Difference;
+use channels::Channels;
 use pace::{Pace, milliseconds};
 use socket::Socket;
 
+mod channels;
 mod expected;
 mod label;
 mod pace;
@@ -72,6 +74,7 @@ struct Poll {
     came: Option<Response>,
     started: Instant,
     started_ms: f64,
+    channels: Channels,
 }
 
 impl Drop for Poll {
@@ -109,6 +112,7 @@ impl<'a> Player<'a> {
                 recorded: period(recorded, recorded.saturating_add(length)),
                 played: period(now, now.saturating_add(length)),
                 statistics: recording.volatile.iter().any(|name| name == "json.stats"),
+                before: None,
                 found: Vec::new(),
             },
             sockets: HashMap::new(),
@@ -167,9 +171,10 @@ impl<'a> Player<'a> {
                 self.poll_pending(conn, *for_ms, *pending).await;
             }
             Action::PollAbort { conn } => {
-                self.polls.remove(conn.as_str());
-                self.sockets.remove(conn.as_str());
-                self.pace.settle();
+                if let Some(poll) = self.polls.remove(conn.as_str()) {
+                    self.pace.settle(poll.channels.clone());
+                }
+                self.gone(conn);
             }
             Action::WsOpen {
                 conn,
@@ -257,6 +262,8 @@ impl<'a> Player<'a> {
 
     fn poll_start(&mut self, step: &Step, conn: &'a str, request: &Request) {
         let request = self.request(request);
+        let channels = Channels::in_target(&request.target);
+        self.pace.settle(channels.clone());
         let target = self.target.clone();
         let (answer, coming) = oneshot::channel();
         let limit = self.pace.length() + SPARE;
@@ -270,9 +277,9 @@ impl<'a> Player<'a> {
             came: None,
             started: Instant::now(),
             started_ms: step.at_ms,
+            channels,
         };
         self.polls.insert(conn, poll);
-        self.pace.settle();
     }
 
     async fn poll_end(&mut self, step: &Step, conn: &str, expected: &Response) {
@@ -288,7 +295,7 @@ impl<'a> Player<'a> {
         let actual = poll.answer(until).await.cloned();
         let actual = actual.unwrap_or_else(|| Failure::Timeout.answer());
         self.answered(poll.started_ms, step.at_ms, expected, &actual);
-        self.pace.settle();
+        self.pace.settle(poll.channels.clone());
     }
 
     /// Compares an answer, and how long it took, if that was a timer's doing.

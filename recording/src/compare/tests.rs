@@ -15,6 +15,7 @@ fn comparison() -> Comparison {
         recorded: period(THEN, THEN + 60_000),
         played: period(NOW, NOW + 60_000),
         statistics: true,
+        before: None,
         found: Vec::new(),
     }
 }
@@ -154,6 +155,20 @@ fn one_message_keeps_its_id() {
         found[0].starts_with("response/body/message 1/mid: "),
         "{found:?}"
     );
+}
+
+#[test]
+fn of_two_messages_the_later_has_the_greater_id() {
+    let expected = [recorded(1, "a"), recorded(2, "b")];
+    let found = between(
+        &text(&expected, THEN),
+        &text(&[came(72, "a"), came(71, "b")], NOW),
+    );
+    assert!(
+        found[0].starts_with("response/body/message 2/mid: an id greater than "),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ impl Socket {
         grouped: bool,
     ) -> Option<Instant> {
         let expected_messages = messages(expected);
+        comparison.before = self.last_ids;
         let mut last = None;
         let mut frames = Vec::new();
         for (index, expected_message) in expected_messages.iter().enumerate() {
@@ -44,6 +45,7 @@ impl Socket {
                         comparison.message(&path, expected_message, message);
                         frames.push(*frame);
                         last = Some(came.at);
+                        self.last_ids = comparison.before;
                         self.take();
                         break;
                     }

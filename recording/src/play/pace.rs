@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::TIMER_MS;
+use super::channels::Channels;
 use crate::format::{Action, Recording, Side, Step};
 
 /// A server takes notice of a poll, or of a connection that went away, within this time. Recordings leave it less, as
@@ -21,8 +22,8 @@ pub(super) struct Pace {
     length: Duration,
     /// The client's last step: its recorded time, and when it was played.
     last: (f64, Instant),
-    /// When polls or connections last came or went.
-    changed: Instant,
+    /// When polls or connections came or went, of late.
+    changes: Vec<(Instant, Channels)>,
 }
 
 impl Pace {
@@ -38,7 +39,7 @@ impl Pace {
             clients,
             length: milliseconds(ends.fold(0.0, f64::max)) + SETTLING * settlings,
             last: (0.0, now),
-            changed: now,
+            changes: Vec::new(),
         }
     }
 
@@ -50,8 +51,13 @@ impl Pace {
     /// Waits for the turn of a step of the client.
     pub(super) async fn turn(&mut self, step: &Step) {
         let (at_ms, played) = self.last;
-        let turn = played + milliseconds(step.at_ms - at_ms);
-        let turn = turn.max(self.changed + settling(&step.action));
+        let mut turn = played + milliseconds(step.at_ms - at_ms);
+        self.changes.retain(|(at, _)| at.elapsed() < SETTLING);
+        for (at, channels) in &self.changes {
+            if channels.concern(&step.action) {
+                turn = turn.max(*at + settling(&step.action));
+            }
+        }
         // What was sent in one go goes out in one go: a timer would take a millisecond.
         if turn > Instant::now() + Duration::from_millis(1) {
             sleep_until(turn).await;
@@ -59,9 +65,9 @@ impl Pace {
         self.last = (step.at_ms, Instant::now());
     }
 
-    /// Gives the server time before the client's next step.
-    pub(super) fn settle(&mut self) {
-        self.changed = Instant::now();
+    /// Gives the server time before the client's next step about these channels.
+    pub(super) fn settle(&mut self, channels: Channels) {
+        self.changes.push((Instant::now(), channels));
     }
 
     /// When that which came at `at_ms` comes now.
@@ -111,28 +117,11 @@ pub(super) fn is_clients(action: &Action) -> bool {
     }
 }
 
-/// How long before this step polls and connections must have come or gone.
+/// How long before this step polls and connections of its channels must have come or gone.
 fn settling(action: &Action) -> Duration {
-    match action {
-        Action::PollStart { .. } => BETWEEN_POLLS,
-        // Many go away at a time, and the server need not notice them one by one.
-        Action::Sleep { .. }
-        | Action::PollAbort { .. }
-        | Action::WsClose {
-            by: Side::Client, ..
-        } => Duration::ZERO,
-        Action::Http { .. }
-        | Action::PollEnd { .. }
-        | Action::PollPending { .. }
-        | Action::WsOpen { .. }
-        | Action::WsSend { .. }
-        | Action::WsRecv { .. }
-        | Action::WsQuiet { .. }
-        | Action::WsClose { .. }
-        | Action::WsEnd { .. }
-        | Action::Raw { .. }
-        | Action::RedisDump { .. }
-        | Action::RedisPubsub { .. } => SETTLING,
+    match matches!(action, Action::PollStart { .. }) {
+        true => BETWEEN_POLLS,
+        false => SETTLING,
     }
 }
 

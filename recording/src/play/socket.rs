@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use pullgate_compat::message::MessageId;
 use tokio::time::{Instant, timeout_at};
 
+use super::channels::Channels;
 use crate::client::websocket::{Arrival, Event, NO_CODE, WebSocket};
 use crate::format::{Ending, Frame};
 use crate::message::{Form, Message, split};
@@ -53,10 +55,19 @@ pub(super) struct Socket {
     frames: usize,
     /// The frame of the message that was taken last.
     pub(super) last_frame: Option<usize>,
+    /// The ids of the message that was taken last, recorded and played.
+    pub(super) last_ids: Option<(MessageId, MessageId)>,
+    /// Those that it listens to.
+    pub(super) channels: Channels,
 }
 
 impl Socket {
-    pub(super) fn new(connection: WebSocket, answers_close: bool, opened_ms: f64) -> Self {
+    pub(super) fn new(
+        connection: WebSocket,
+        answers_close: bool,
+        channels: Channels,
+        opened_ms: f64,
+    ) -> Self {
         Self {
             connection,
             opened: Instant::now(),
@@ -66,6 +77,8 @@ impl Socket {
             waiting: VecDeque::new(),
             frames: 0,
             last_frame: None,
+            last_ids: None,
+            channels,
         }
     }
 

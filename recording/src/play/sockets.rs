@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::channels::Channels;
 use super::socket::{Socket, What};
 use super::{PATIENCE, Player, within};
 use crate::client;
@@ -26,9 +27,10 @@ impl<'a> Player<'a> {
         let (actual, upgraded) = client::upgrade(self.target, &request, within(expected)).await;
         self.comparison.response(expected, &actual);
         if let Some(upgraded) = upgraded.filter(|_| expected.status == 101) {
+            let channels = Channels::in_target(&request.target);
             let (answers_pings, answers_close) = self.manners(conn);
             let connection = WebSocket::new(upgraded, answers_pings);
-            let socket = Socket::new(connection, answers_close, step.at_ms);
+            let socket = Socket::new(connection, answers_close, channels, step.at_ms);
             self.sockets.insert(conn, socket);
         }
     }
@@ -91,8 +93,7 @@ impl<'a> Player<'a> {
             {
                 socket.take();
             }
-            self.sockets.remove(conn);
-            self.pace.settle();
+            self.gone(conn);
         }
     }
 
@@ -129,8 +130,14 @@ impl<'a> Player<'a> {
         };
         let came = socket.end(comparison, until, how, closed).await;
         self.came(step, conn, came);
-        self.sockets.remove(conn);
-        self.pace.settle();
+        self.gone(conn);
+    }
+
+    /// Drops the connection, which its server is to notice.
+    pub(super) fn gone(&mut self, conn: &str) {
+        if let Some(socket) = self.sockets.remove(conn) {
+            self.pace.settle(socket.channels);
+        }
     }
 
     /// Judges when that came which was awaited.
