@@ -35,7 +35,10 @@ impl<'a> Numbers<'a> {
 
     /// The channels for a message that is kept for `expiry` seconds.
     pub(crate) fn receivers(&self, expiry: u32) -> Vec<Receiver> {
-        let now = unix_time().as_secs();
+        self.receivers_at(unix_time().as_secs(), expiry)
+    }
+
+    fn receivers_at(&self, now: u64, expiry: u32) -> Vec<Receiver> {
         self.guests
             .iter()
             .flat_map(|guest| self.keys.receivers(*guest, now, expiry))
@@ -57,7 +60,17 @@ fn guest(number: &str) -> Result<Option<GuestId>, BadNumbers> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use pullgate_compat::channel::{ChannelList, Role};
+    use pullgate_compat::guest::EPOCH;
+    use pullgate_compat::message::{Body, Message, MessageId, Sender};
+    use pullgate_compat::signature::{Algorithm, SignatureKey};
+
     use super::*;
+    use crate::guest::channels::Signed;
+    use crate::history::{Archive, Draft};
+    use crate::hub::{Hub, Limits};
 
     #[test]
     fn guests_and_everybody_but_no_users() {
@@ -86,5 +99,61 @@ mod tests {
             assert!(matches!(parse(bad), Err(BadNumbers::NoGuest(_))), "{bad:?}");
         }
         assert_eq!(parse("-1/-2/-3"), Err(BadNumbers::TooMany(3, 2)));
+    }
+
+    /// A hub with no history but its memory.
+    fn hub() -> Arc<Hub> {
+        let limits = Limits {
+            connections_per_channel: 100,
+            message_ttl: 86_400,
+            subscriber_queue: 1 << 20,
+        };
+        Arc::new(Hub::new(1, 1_700_000_000, 1 << 20, Archive::None, limits))
+    }
+
+    async fn publish(hub: &Hub, receivers: Vec<Receiver>, body: &'static str) {
+        let draft = Draft {
+            receivers,
+            signatures: Vec::new(),
+            body: Body::from_lossy(body.into()),
+            expiry: 60,
+            sender: Sender::Backend,
+        };
+        hub.publish(vec![draft]).await.unwrap();
+    }
+
+    /// What a client that has asked for its configuration at `asked` catches up with.
+    async fn missed(hub: &Arc<Hub>, keys: &GuestKeys, asked: &[u64]) -> Vec<String> {
+        let key = SignatureKey::new(Algorithm::Sha1, "key");
+        let signed = asked
+            .iter()
+            .map(|asked| Signed::of(GuestId::new(17).unwrap(), keys, &key, *asked, true).private);
+        let list = signed.collect::<Vec<_>>().join("/");
+        let channels = ChannelList::parse(&list, &key, Role::Subscriber);
+        let (_, missed) = hub
+            .subscribe(0, &channels, Some(MessageId::MIN))
+            .await
+            .unwrap();
+        let text = |message: &Arc<Message>| String::from_utf8_lossy(message.body.as_bytes()).into();
+        missed.iter().map(text).collect()
+    }
+
+    #[tokio::test]
+    async fn an_epochs_end_loses_and_doubles_nothing() {
+        let keys = GuestKeys::derive(&["a secret that is long enough for it"], "").unwrap();
+        let numbers = Numbers::parse("-17", &keys, 1).unwrap();
+        let (before, after) = (100 * EPOCH - 10, 100 * EPOCH + 10);
+        let hub = hub();
+        publish(&hub, numbers.receivers_at(before, 60), "before").await;
+        publish(&hub, numbers.receivers_at(after, 60), "after").await;
+        // The client that has not asked again, the one that has, and one that listens to both.
+        for asked in [&[before][..], &[after], &[before, after]] {
+            assert_eq!(
+                missed(&hub, &keys, asked).await,
+                ["before", "after"],
+                "{asked:?}"
+            );
+        }
+        assert_eq!(missed(&hub, &keys, &[before - EPOCH]).await, ["before"]);
     }
 }
