@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use redis::Commands;
+
+use crate::cluster::redis_server::RedisServer;
 use crate::guests::{PAGE, token_keys};
-use crate::harness::{Php, Response, Server, get, send};
+use crate::harness::{Php, Response, Server, get, send, wait_for};
 
 /// No page, so nobody gets a new number.
 const NO_PAGE: &str = "Accept: */*";
@@ -74,6 +77,13 @@ fn a_guest_of_the_site_keeps_the_id() {
     let posted = format!("Cookie: {old}");
     let posted = send(&server.site, "POST", "/whoami.php", &[&posted], "a=b");
     assert_eq!(number(&posted), Some(-21));
+    // The channels of that guest, and of nobody else.
+    let cookie = format!("Cookie: {old}");
+    for (id, status) in [(-21, 200), (-22, 403)] {
+        let target = format!("/rest/pull.config.get?pull_guest_id={id}");
+        let config = send(&server.site, "POST", &target, &[&cookie], "");
+        assert_eq!(config.status, status, "{config:?}");
+    }
     // Ours goes before the site's.
     let new = ask(&server, &PAGE, &[]);
     let both = ask(&server, &PAGE, &[&old, new.cookie().unwrap()]);
@@ -158,7 +168,7 @@ fn numbers_that_pullgate_gave_before_are_not_adopted() {
     let first = ask(&server, &PAGE, &[]);
     assert_eq!(number(&first), Some(-1));
     let server = Server::start_in(server.kill(), &php.url, &adopting("first_id = 1000000\n"));
-    assert!(server.log().contains("gave numbers below guest.first_id"));
+    wait_for(|| server.log().contains("gave numbers below guest.first_id"));
     let same = old_cookie(&php, "id=1");
     assert_eq!(number(&ask(&server, &[NO_PAGE], &[&same])), None);
     let other = old_cookie(&php, "id=500000");
@@ -166,4 +176,34 @@ fn numbers_that_pullgate_gave_before_are_not_adopted() {
     let ours = first.cookie().unwrap();
     assert_eq!(number(&ask(&server, &[NO_PAGE], &[ours, &other])), Some(-1));
     assert!(number(&ask(&server, &PAGE, &[])).unwrap() <= -1_000_000);
+}
+
+/// Nodes agree on whose a number is, and go on agreeing when Redis has lost everything.
+#[test]
+fn nodes_adopt_the_same_numbers() {
+    let php = Php::start("");
+    let mut redis = RedisServer::start();
+    let config = |guest: &str| format!("{}{}", guest, redis.history());
+    let alone = config("[guest]\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n");
+    let adopt = config(&adopting("first_id = 1000000\nnew_per_minute = 1000000\n"));
+
+    let before = Server::start(&php.url, &alone);
+    wait_for(|| number(&ask(&before, &PAGE, &[])).is_some());
+    let nodes = [(); 2].map(|()| Server::start(&php.url, &adopt));
+    let (given, of_the_site) = (old_cookie(&php, "id=1"), old_cookie(&php, "id=900000"));
+    let agree = |node: &Server| {
+        wait_for(|| number(&ask(node, &PAGE, &[])).is_some());
+        assert!(number(&ask(node, &PAGE, &[])).unwrap() <= -1_000_000);
+        assert_eq!(number(&ask(node, &[NO_PAGE], &[&given])), None);
+        let adopted = number(&ask(node, &[NO_PAGE], &[&of_the_site]));
+        assert_eq!(adopted, Some(-900_000));
+    };
+    nodes.iter().for_each(agree);
+
+    redis.kill();
+    redis.begin();
+    let counter = "pullgate:guest_ids:skipped";
+    wait_for(|| redis.connection().exists(counter).unwrap());
+    let third = Server::start(&php.url, &adopt);
+    nodes.iter().chain([&third]).for_each(agree);
 }

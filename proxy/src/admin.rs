@@ -69,7 +69,7 @@ fn metrics(app: &App) -> String {
         (
             "pullgate_guests_adopted_total",
             "counter",
-            "Requests of guests whom a cookie of the site's proved.",
+            "Times that a cookie of the site's proved a guest.",
             app.guests
                 .as_ref()
                 .map_or(0, |guests| guests.adoption().adopted()),

@@ -41,7 +41,7 @@ impl Adoption {
         Some(id)
     }
 
-    /// Requests since the start that a cookie of the site's proved.
+    /// How often a cookie of the site's proved a guest since the start.
     pub(crate) fn adopted(&self) -> u64 {
         self.adopted.load(Ordering::Relaxed)
     }
