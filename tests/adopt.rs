@@ -148,6 +148,7 @@ fn new_numbers_do_not_meet_adopted_ones() {
         assert_eq!(number(&ask(&server, &[NO_PAGE], &[&below])), Some(-999));
         assert_eq!(number(&ask(&server, &[NO_PAGE], &[&above])), None);
         assert_eq!(number(&ask(&server, &[NO_PAGE], &[&above])), None);
+        wait_for(|| server.log().contains("was not adopted"));
         let log = server.log();
         assert_eq!(log.matches("was not adopted").count(), 1, "{log}");
         for _ in 0..20 {
