@@ -62,8 +62,6 @@ struct Shared {
 struct Waiting {
     entries: Vec<Entry>,
     bytes: usize,
-    /// The writer sleeps. Waking it costs more than handing a message over, so only then.
-    idle: bool,
     closing: bool,
 }
 
@@ -141,11 +139,8 @@ impl Disk {
             receivers: receivers.into(),
             expires: now + u64::from(message.expiry),
         });
-        let idle = std::mem::take(&mut waiting.idle);
         drop(waiting);
-        if idle {
-            self.shared.more.notify_one();
-        }
+        self.shared.more.notify_one();
     }
 
     /// How many messages wait, if that is too many.
@@ -316,8 +311,7 @@ impl<'a> Writer<'a> {
             Some(since) => SYNC_INTERVAL.saturating_sub(since.elapsed()),
             None => TIDY_INTERVAL,
         };
-        let mut waiting = self.shared.waiting();
-        waiting.idle = true;
+        let waiting = self.shared.waiting();
         let (mut waiting, _) = self
             .shared
             .more
@@ -325,7 +319,6 @@ impl<'a> Writer<'a> {
                 waiting.entries.is_empty() && !waiting.closing
             })
             .unwrap_or_else(PoisonError::into_inner);
-        waiting.idle = false;
         waiting.bytes = 0;
         (std::mem::take(&mut waiting.entries), waiting.closing)
     }
