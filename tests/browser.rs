@@ -1,31 +1,22 @@
-//! Bitrix's own client in a browser: starts what `tests/browser/pull_client.mjs` needs and runs it.
+//! Pages in a browser: starts what the scripts of `tests/browser` need and runs them.
 
+use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::harness::{SIGNATURE_KEY, Server, root};
+use crate::guests::{SECRET, token_keys};
+use crate::harness::{Php, SIGNATURE_KEY, Server, free_port, root};
 
-#[test]
-fn the_client_of_bitrix_receives_catches_up_and_publishes() {
+/// Runs a script to its end.
+fn run(script: &str, arguments: &[&OsStr], server: &Server) {
     let scripts = root().join("tests/browser");
     assert!(
         scripts.join("node_modules/@bitrix24/b24jssdk").exists(),
         "npm packages are missing; run npm ci --prefix tests/browser"
     );
-    let directory = Arc::new(tempfile::tempdir().unwrap());
-    let site = directory.path().join("site.sock");
-    let server = Server::start_in(
-        directory,
-        &format!("unix:{}", site.display()),
-        &format!(
-            "[push]\nsignature_key = \"{SIGNATURE_KEY}\"\npoll_timeout = \"1s\"\n[log]\naccess = false\n"
-        ),
-    );
     let output = Command::new("node")
-        .arg(scripts.join("pull_client.mjs"))
-        .args([&server.site, &server.publish])
-        .arg(&site)
-        .arg(SIGNATURE_KEY)
+        .arg(scripts.join(script))
+        .args(arguments)
         .output()
         .unwrap_or_else(|error| panic!("node: {error}; install nodejs"));
     print!("{}", String::from_utf8_lossy(&output.stdout));
@@ -35,4 +26,74 @@ fn the_client_of_bitrix_receives_catches_up_and_publishes() {
         String::from_utf8_lossy(&output.stderr),
         server.log()
     );
+}
+
+/// With a site that the script itself puts up, on a unix socket.
+fn run_with_site(script: &str, more: &str) {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let site = directory.path().join("site.sock");
+    let server = Server::start_in(
+        directory,
+        &format!("unix:{}", site.display()),
+        &format!(
+            "[push]\nsignature_key = \"{SIGNATURE_KEY}\"\npoll_timeout = \"1s\"\n\
+             [log]\naccess = false\n{more}"
+        ),
+    );
+    let arguments = [
+        OsStr::new(&server.site),
+        OsStr::new(&server.publish),
+        site.as_os_str(),
+        OsStr::new(SIGNATURE_KEY),
+    ];
+    run(script, &arguments, &server);
+}
+
+#[test]
+fn the_client_of_bitrix_receives_catches_up_and_publishes() {
+    run_with_site("pull_client.mjs", "");
+}
+
+/// The demo's page, which asks, connects and catches up as the classic client does, on a PHP site.
+fn demo(site: &str, module: &str, guest_push: &str) {
+    let port = free_port();
+    let server = Server::start(
+        &format!("http://127.0.0.1:{port}"),
+        &format!(
+            "{SECRET}[guest.push]\n{guest_push}\n[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n"
+        ),
+    );
+    let channels = server.directory.path().join("channels.json");
+    let _php = Php::serve(
+        port,
+        site,
+        &[
+            ("PHP_CLI_SERVER_WORKERS", "4"),
+            ("BITRIX_STUB_PULL", module),
+            ("BITRIX_STUB_STATE", channels.to_str().unwrap()),
+            ("PULLGATE_TOKEN_KEYS", &token_keys(&server)),
+            ("PULLGATE_SIGNATURE_KEY", SIGNATURE_KEY),
+            (
+                "PULLGATE_PUBLISH_URL",
+                &format!("http://{}", server.publish),
+            ),
+        ],
+    );
+    let url = format!("http://{}/", server.site);
+    run("demo.mjs", &[OsStr::new(&url)], &server);
+}
+
+#[test]
+fn guests_of_a_site_without_bitrix() {
+    demo("fixtures/site/", "", "version = 3");
+}
+
+#[test]
+fn guests_of_a_module_that_drops_them() {
+    demo("fixtures/bitrix-stub/site.php", "26.250", "");
+}
+
+#[test]
+fn guests_of_a_module_that_serves_them() {
+    demo("fixtures/bitrix-stub/site.php", "24.500", "enabled = false");
 }

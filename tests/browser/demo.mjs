@@ -27,6 +27,11 @@ async function visitor(browser, url, prepare) {
   const errors = [];
   page.on('pageerror', error => errors.push(error.message));
   let navigations = 0;
+  const configs = []; // the requests for a configuration: 'target body'
+  page.on('request', request => {
+    const { pathname, search } = new URL(request.url());
+    if (pathname.startsWith('/rest/')) configs.push(`${pathname}${search} ${request.postData()}`);
+  });
   page.on('framenavigated', () => navigations++);
   if (prepare) await page.addInitScript(prepare);
   await page.goto(url);
@@ -34,15 +39,23 @@ async function visitor(browser, url, prepare) {
 
   const self = {
     errors,
+    configs,
     navigations: () => navigations,
     number: async () => Number(await page.textContent('#guest')),
     cookies: () => context.cookies(url),
     documentCookie: () => page.evaluate('document.cookie'),
+    // What the page is told that asks for the configuration of a guest.
+    config: guest => page.evaluate(async guest => {
+      const body = new URLSearchParams({ pull_guest_id: guest, CACHE: 'N' });
+      const response = await fetch('/rest/pull.config.get.json', { method: 'POST', body });
+      return { status: response.status, ...await response.json() };
+    }, guest),
     reload: () => page.reload(),
     transport: () => page.textContent('#transport'),
     status: state => page.waitForFunction(
       state => document.getElementById('status').textContent === state, state),
     count: text => page.locator('#messages .text').filter({ hasText: text }).count(),
+    texts: async () => (await page.locator('#messages .text').allTextContents()).reverse(), // the newest is on top
     arrives: text => page.locator('#messages .text').filter({ hasText: text }).first().waitFor(),
     async push(text) {
       await page.fill('#text', text);
@@ -77,6 +90,17 @@ await run(async browser => {
     for (const n of [number, await b.number()]) assert.ok(Number.isInteger(n) && n < 0, `guest ${n}`);
     assert.notEqual(number, await b.number());
   });
+  await step('each asks for its own configuration, as the client of Bitrix does', async () => {
+    for (const who of [a, b]) {
+      const target = '/rest/pull.config.get.json?logTag=client_start';
+      assert.deepEqual(who.configs, [`${target} pull_guest_id=${await who.number()}&CACHE=N`]);
+    }
+  });
+  await step('a thief who has the number but not the cookie gets nothing', async () => {
+    const { status, error } = await b.config(number);
+    assert.deepEqual([status, error], [403, 'AUTHORIZE_ERROR']);
+    assert.equal((await a.config(number)).status, 200);
+  });
   await step('no script of the page can read the cookie', async () => {
     const [cookie] = await a.cookies();
     assert.ok(cookie, 'there is no cookie');
@@ -101,19 +125,20 @@ await run(async browser => {
     await a.arrives('for A');
     assert.equal(await a.count('for A'), 1);
   });
-  await step('what was pushed while the line was cut arrives afterwards, once', async () => {
+  await step('what was pushed while the line was cut arrives afterwards, once and in order', async () => {
+    const missed = ['missed 1', 'missed 2', 'missed 3'];
     line.cut();
     await a.status('reconnecting');
-    await pushFromElsewhere(a, 'while away');
+    for (const text of missed) await pushFromElsewhere(a, text);
     await sleep(FAIR_WAIT);
-    assert.equal(await a.count('while away'), 0, 'the line was not cut');
+    assert.equal(await a.count('missed'), 0, 'the line was not cut');
     line.restore();
-    await a.arrives('while away');
+    await a.arrives('missed 3');
     await a.status('live');
     await a.push('after');
     await a.arrives('after');
     await sleep(FAIR_WAIT);
-    assert.deepEqual([await a.count('while away'), await a.count('after'), await a.count('for A')], [1, 1, 1]);
+    assert.deepEqual(await a.texts(), ['for A', ...missed, 'after']);
   });
   await step('without websockets, long polling does the same', async () => {
     const c = await visitor(browser, site.href, () => {
