@@ -41,6 +41,37 @@ fn a_restart_loses_nothing() {
     assert_eq!(bodies(&get(&server.site, &target, &[]).body), ["2", "3"]);
 }
 
+#[test]
+fn a_damaged_history_is_kept_aside_and_the_service_starts() {
+    let server = start("");
+    let channel = signed(&server, crate::push::A);
+    publish(&server, crate::push::A, "lost", 60);
+    let directory = Arc::clone(&server.directory);
+    assert!(server.terminate().0);
+    let state = directory.path().join("state");
+    let mut files = vec![state.join("history/data")];
+    let mut damaged = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.metadata().unwrap().len() > 8 {
+            std::fs::write(&path, [0xa5; 64]).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0);
+    let server = start_in(Arc::clone(&directory), "");
+    assert!(server.log().contains("history is damaged"));
+    publish(&server, crate::push::A, "new", 60);
+    let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={}", "0".repeat(26));
+    assert_eq!(bodies(&get(&server.site, &target, &[]).body), ["new"]);
+    let aside = state.read_dir().unwrap().any(|entry| {
+        let name = entry.unwrap().file_name();
+        name.to_string_lossy().starts_with("history.damaged-")
+    });
+    assert!(aside);
+}
+
 /// One channel: who publishes to it, and who listens.
 struct Pair {
     channel: String,

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -203,8 +203,42 @@ pub(crate) fn secret(directory: &Path, file: &str) -> Result<(String, bool), Sta
 }
 
 fn make(directory: &Path) -> Result<(), StateError> {
-    fs::create_dir_all(directory).map_err(|source| StateError::Directory {
-        path: directory.to_owned(),
-        source,
-    })
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| StateError::Directory {
+            path: directory.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_reads_the_state() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("a/state");
+        State::open(&state).unwrap();
+        let mode = fs::metadata(&state).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_was_moved_is_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let guest = GuestId::new(17).unwrap();
+        let last = MessageId::new(1, 5);
+        {
+            let state = State::open(directory.path()).unwrap();
+            assert_eq!(state.moved(guest).unwrap(), None);
+            state.set_moved(guest, last).unwrap();
+        }
+        let state = State::open(directory.path()).unwrap();
+        assert_eq!(state.moved(guest).unwrap(), Some(last));
+    }
 }
