@@ -8,6 +8,10 @@ use crate::guests::{SECRET, token_keys};
 use crate::harness::{Php, SIGNATURE_KEY, Server, free_port, root};
 
 /// Runs a script to its end.
+#[allow(
+    clippy::print_stdout,
+    reason = "what held, for who reads the test's output"
+)]
 fn run(script: &str, arguments: &[&OsStr], server: &Server) {
     let scripts = root().join("tests/browser");
     assert!(
