@@ -37,6 +37,9 @@ const MAX_MEMTABLE: u64 = 8 << 20;
 /// A full history has about so many buckets.
 const BUCKETS: u32 = 8;
 
+/// Least time, seconds, for which messages come into one bucket: each has files of its own.
+const LEAST_SPAN: u64 = 10;
+
 const MESSAGE: u8 = b'm';
 const CHANNEL: u8 = b'c';
 const LAST_EXPIRY: [u8; 1] = *b"e";
@@ -278,7 +281,9 @@ impl Store {
 
     /// Seconds in which messages come into one bucket.
     fn span(&self) -> u64 {
-        (self.bounds.message_ttl / BUCKETS).as_secs().max(1)
+        (self.bounds.message_ttl / BUCKETS)
+            .as_secs()
+            .max(LEAST_SPAN)
     }
 }
 
