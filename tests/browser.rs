@@ -58,6 +58,14 @@ fn the_client_of_bitrix_receives_catches_up_and_publishes() {
     run_with_site("pull_client.mjs", "");
 }
 
+#[test]
+fn pages_without_bitrix() {
+    for version in [3, 4] {
+        let guests = format!("{SECRET}[guest.push]\nversion = {version}\n");
+        run_with_site("guest_pages.mjs", &guests);
+    }
+}
+
 /// The demo's page, which asks, connects and catches up as the classic client does, on a PHP site.
 fn demo(site: &str, module: &str, guest_push: &str) {
     let port = free_port();

@@ -243,7 +243,12 @@ fn pages_without_bitrix_get_events() {
     };
     let mut events = open("");
     assert!(events.by_ref().any(|line| line == "retry: 3000"));
+    // Where the page begins: enough to come back with, before there was any message.
+    let begin = events.by_ref().find(|line| line.starts_with("id: "));
+    let begin = begin.unwrap().replace("id: ", "Last-Event-ID: ");
     guest.send("{\"n\":1}", 60);
+    let missed = open(&format!("{begin}\r\n")).find(|line| line.starts_with("data: "));
+    assert_eq!(missed.unwrap(), "data: {\"n\":1}");
     let mut id = String::new();
     for line in events.by_ref() {
         if let Some(number) = line.strip_prefix("id: ") {

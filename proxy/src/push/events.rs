@@ -1,7 +1,8 @@
 //! `GET /pullgate/events`: messages to a guest as server-sent events, for pages without Bitrix.
 //!
 //! Who the guest is, the cookie tells: a page needs no configuration, an `EventSource` is enough. The id
-//! of an event is the message's, with which browsers come back by themselves (`Last-Event-ID`).
+//! of an event is the message's, with which browsers come back by themselves (`Last-Event-ID`). The
+//! first thing that a new page is told is where it begins, so that it can come back before any message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,10 @@ pub(crate) async fn serve<B>(
         return refusal(Status::NoLastMessages);
     };
     let mut first = RETRY.as_bytes().to_vec();
+    if mid.is_none() {
+        // An id without data is kept by the browser, and no event to the page (WHATWG HTML 9.2.6).
+        first.extend_from_slice(format!("id: {}\n\n", subscription.began_after()).as_bytes());
+    }
     for message in &missed {
         event(message, &mut first);
     }
