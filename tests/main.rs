@@ -12,7 +12,7 @@
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
-//! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis away |
+//! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |

@@ -14,7 +14,7 @@ use crate::server::App;
 /// A node that begins is not ready before Redis is there, or this time has passed.
 const BEGINNING: Duration = Duration::from_secs(10);
 
-/// How long Redis may be away before push counts as broken.
+/// How long Redis may be unreachable before push counts as broken.
 const HICCUP: Duration = Duration::from_secs(5);
 
 /// Serves one path of the admin listener.
@@ -28,24 +28,27 @@ pub(crate) fn serve(app: &App, path: &str) -> Response<Body> {
     }
 }
 
-/// Whether to send clients here. While Redis is away a node that has begun goes on to serve the site, and
+/// Whether to send clients here. While Redis is unreachable a node that has begun goes on to serve the site, and
 /// so do all others, which are no better off: only who asks for `push` is sent away.
 fn ready(app: &App, push: bool) -> Response<Body> {
     let Archive::Redis(redis) = app.hub.archive() else {
         return push::answer(StatusCode::OK, "ok\n");
     };
-    match redis.away() {
+    match redis.unreachable() {
         None => push::answer(StatusCode::OK, "ok\n"),
-        Some(away) => {
+        Some(unreachable) => {
             let refuse = match push {
-                true => away > HICCUP,
-                false => redis.connections() == 0 && away < BEGINNING,
+                true => unreachable > HICCUP,
+                false => redis.connections() == 0 && unreachable < BEGINNING,
             };
             let status = match refuse {
                 true => StatusCode::SERVICE_UNAVAILABLE,
                 false => StatusCode::OK,
             };
-            push::answer(status, format!("Redis is away for {} s\n", away.as_secs()))
+            push::answer(
+                status,
+                format!("Redis is unreachable for {} s\n", unreachable.as_secs()),
+            )
         }
     }
 }
@@ -108,7 +111,7 @@ fn metrics(app: &App) -> String {
                 "pullgate_redis_up",
                 "gauge",
                 "1 while there is a connection to Redis.",
-                u64::from(redis.away().is_none()),
+                u64::from(redis.unreachable().is_none()),
             ),
             (
                 "pullgate_redis_connections_total",

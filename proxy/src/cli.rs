@@ -30,7 +30,7 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "config")]
         state_dir: Option<PathBuf>,
     },
-    /// Check a config file and report every fault.
+    /// Check a config file and report every error.
     Check {
         /// The config file
         #[arg(long, default_value = "pullgate.toml")]

@@ -91,7 +91,7 @@ fn command(command: Command) -> Result<(), Failure> {
         }
         Command::Check { config } => {
             load(&config)?;
-            println!("{}: no faults", config.display());
+            println!("{}: no errors", config.display());
             Ok(())
         }
         Command::PhpHook { settings, file } => {
@@ -138,7 +138,7 @@ const SECRET_FILE: &str = "guest.secret";
 const SIGNATURE_FILE: &str = "signature.key";
 
 fn load(path: &Path) -> Result<Config, Failure> {
-    let (config, warnings) = file::load(path).map_err(|faults| faults.to_string())?;
+    let (config, warnings) = file::load(path).map_err(|errors| errors.to_string())?;
     for warning in warnings {
         eprintln!("{warning}");
     }

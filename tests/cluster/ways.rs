@@ -144,7 +144,7 @@ fn tls_to_a_server_whose_authority_is_known() {
         &config,
     ));
     let distrustful = Server::start(nowhere, &config);
-    wait_for(|| distrustful.log().contains("Redis is away"));
+    wait_for(|| distrustful.log().contains("Redis is unreachable"));
     assert!(!distrustful.log().contains("connected to Redis"));
 }
 

@@ -1,4 +1,4 @@
-//! `pullgate.toml`: text in, [`Config`] out, or every fault in it at once.
+//! `pullgate.toml`: text in, [`Config`] out, or every error in it at once.
 //!
 //! The functions from [`config`] on are the file's table of contents: a line a key, with its
 //! default. How a line is read and reported is in the modules below; `docs/configuration.md` is the
@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use pullgate_compat::signature::Algorithm;
 
 use self::reading::Reading;
-pub(crate) use self::report::{Faults, Mismatch, Warning};
+pub(crate) use self::report::{Errors, Mismatch, Warning};
 use self::report::{Finding, Problem, expected};
 use self::section::Section;
 use self::units::{days, hours, mib, seconds};
@@ -39,7 +39,7 @@ mod units;
 mod value;
 
 /// A configuration and what is odd about it.
-pub(crate) type Outcome = Result<(Config, Vec<Warning>), Faults>;
+pub(crate) type Outcome = Result<(Config, Vec<Warning>), Errors>;
 
 const LOOPBACK: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
 
@@ -81,8 +81,8 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> Faults {
-    Faults(vec![Finding {
+fn unreadable(path: &Path, error: std::io::Error) -> Errors {
+    Errors(vec![Finding {
         file: path.to_owned(),
         place: None,
         key: String::new(),
@@ -140,7 +140,7 @@ fn default_listeners() -> Vec<Listener> {
     ]
 }
 
-/// `None` after a fault.
+/// `None` after an error.
 fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<Listener> {
     let address = s.required("address", address::ADDRESS, address::address);
     let role = s.one_of("role", Role::Site, &ROLES);
@@ -165,7 +165,7 @@ fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
     }
 }
 
-/// Stands in where a fault keeps the configuration from being used.
+/// Stands in where an error keeps the configuration from being used.
 fn nowhere() -> Origin {
     Origin::Unix(PathBuf::new())
 }

@@ -78,7 +78,7 @@ impl Ids {
         };
         let current = match &source.shared {
             None => source.block().map_err(std::io::Error::other)?,
-            // Redis may be away, and the site must be served all the same.
+            // Redis may be unreachable, and the site must be served all the same.
             Some(_) => 0..0,
         };
         let of_the_site = source.of_the_site().map_err(std::io::Error::other)?;

@@ -1,4 +1,4 @@
-//! What reading a file found: faults, which stop it, and warnings, which do not.
+//! What reading a file found: errors, which stop it, and warnings, which do not.
 //!
 //! Each is one line that editors and `grep` understand, `file:line:column: key: what`, and below it
 //! the source line with the place marked.
@@ -10,7 +10,7 @@ use super::excerpt::Excerpt;
 
 /// Everything wrong with a file, in the order of its lines.
 #[derive(Debug)]
-pub(crate) struct Faults(pub(super) Vec<Finding>);
+pub(crate) struct Errors(pub(super) Vec<Finding>);
 
 /// Something that works, but hardly as meant.
 #[derive(Debug)]
@@ -130,16 +130,16 @@ impl fmt::Display for Warning {
 }
 
 /// One after the other, each with its source line (`{:#}`: without).
-impl fmt::Display for Faults {
+impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            fault.fmt(f)?;
+            error.fmt(f)?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for Errors {}

@@ -178,7 +178,7 @@ impl Feed {
         let missed = match self.missed(redis, after, begun).await {
             Ok(missed) => missed,
             Err(why) => {
-                return tracing::warn!(%why, "what was stored while Redis was away cannot be read");
+                return tracing::warn!(%why, "what was stored while Redis was unreachable cannot be read");
             }
         };
         self.filled.until = Some(Instant::now() + OVERLAP);
@@ -189,7 +189,7 @@ impl Feed {
             let messages = match commands::fetch(redis, ids).await {
                 Ok(messages) => messages,
                 Err(why) => {
-                    return tracing::warn!(%why, "what was stored while Redis was away cannot be read");
+                    return tracing::warn!(%why, "what was stored while Redis was unreachable cannot be read");
                 }
             };
             for message in messages {
@@ -203,7 +203,7 @@ impl Feed {
         if delivered > 0 {
             tracing::info!(
                 delivered,
-                "what was stored while Redis was away is delivered"
+                "what was stored while Redis was unreachable is delivered"
             );
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::connection::Link;
 use super::{Audience, commands};
 
-/// Sets the marks of channels that are listened to. While Redis is away there are none to renew; when
+/// Sets the marks of channels that are listened to. While Redis is unreachable there are none to renew; when
 /// it is back all are set.
 pub(super) async fn mark(
     mut listened: mpsc::UnboundedReceiver<Box<[Receiver]>>,
