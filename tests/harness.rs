@@ -139,14 +139,7 @@ impl Server {
     /// SIGTERM, and how it ended.
     pub(crate) fn terminate(mut self) -> (bool, Duration) {
         let began = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(self.child.id(), "TERM");
         let status = self.child.wait().unwrap();
         (status.success(), began.elapsed())
     }
@@ -157,6 +150,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal by its name to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 pub(crate) fn free_port() -> u16 {

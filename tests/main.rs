@@ -18,7 +18,9 @@
 //! | [`browser`] | Bitrix's own client in a browser |
 //! | [`replay`] | the reference's recordings played against pullgate |
 //! | [`record`] | what passes a recorder is written down, masked or not, and nothing of it changes |
-//! | [`command_line`] | check, sign, php-hook |
+//! | [`command_line`] | check, sign, php-hook, and how they and `run` find the configuration |
+//! | [`log`] | its forms, who does not read it, SIGHUP |
+//! | [`readme`] | README's commands, taken from the page and run |
 
 #![allow(missing_docs, reason = "tests")]
 #![allow(
@@ -40,8 +42,10 @@ mod harness;
 mod history;
 mod hook;
 mod improvements;
+mod log;
 mod proxy;
 mod push;
+mod readme;
 mod record;
 mod replay;
 mod stress;

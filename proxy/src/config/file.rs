@@ -31,6 +31,7 @@ mod adopt;
 mod checks;
 mod excerpt;
 mod names;
+mod outside;
 mod reading;
 mod report;
 mod secret;
@@ -45,9 +46,18 @@ const LOOPBACK: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)
 
 /// Reads a file; relative paths in it start at its folder.
 pub(crate) fn load(path: &Path) -> Outcome {
+    load_as(path, |reading| reading)
+}
+
+/// The same, and looks at what it names: whether it would work here and now.
+pub(crate) fn check(path: &Path) -> Outcome {
+    load_as(path, |reading| reading.looking_outside())
+}
+
+fn load_as(path: &Path, how: impl for<'a> FnOnce(Reading<'a>) -> Reading<'a>) -> Outcome {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
     let text = String::from_utf8_lossy(&bytes);
-    let reading = Reading::new(&text, path, &variable);
+    let reading = how(Reading::new(&text, path, &variable));
     if let Cow::Owned(_) = text {
         reading.report_bytes();
     }
@@ -64,17 +74,30 @@ pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
     units::size(text, "a size with a unit, such as \"64MiB\"".to_owned())
 }
 
-/// What holds without a file.
+/// What holds without a file: the site is served, and no port opened that nobody asked for.
 pub(crate) fn defaults(upstream: Origin) -> Config {
-    let reading = Reading::new("", Path::new(""), &variable);
-    let mut defaults = Section::file(&reading, &reading.table(), config);
+    let mut defaults = nothing_said();
     defaults.upstream.origin = upstream;
     defaults
+        .listeners
+        .retain(|listener| listener.role == Role::Site);
+    defaults
+}
+
+fn nothing_said() -> Config {
+    let reading = Reading::new("", Path::new(""), &variable);
+    Section::file(&reading, &reading.table(), config)
 }
 
 fn read(reading: Reading<'_>) -> Outcome {
     let config = Section::file(&reading, &reading.table(), config);
-    Ok((config, reading.outcome()?))
+    match reading.outcome() {
+        Ok(warnings) => Ok((config, warnings)),
+        Err(found) => Err(Errors {
+            found,
+            log: config.log,
+        }),
+    }
 }
 
 fn variable(name: &str) -> Option<OsString> {
@@ -82,12 +105,15 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Errors {
-    Errors(vec![Finding {
-        file: path.to_owned(),
-        place: None,
-        key: String::new(),
-        problem: Problem::Unreadable(error),
-    }])
+    Errors {
+        found: vec![Finding {
+            file: path.to_owned(),
+            place: None,
+            key: String::new(),
+            problem: Problem::Unreadable(error),
+        }],
+        log: nothing_said().log,
+    }
 }
 
 fn config(file: &mut Section<'_>) -> Config {
@@ -107,8 +133,10 @@ fn config(file: &mut Section<'_>) -> Config {
 }
 
 fn server(s: &mut Section<'_>) -> Server {
+    let state_dir = s.path("state_dir", "/var/lib/pullgate");
+    outside::state_dir(s, &state_dir);
     Server {
-        state_dir: s.path("state_dir", "/var/lib/pullgate"),
+        state_dir,
         threads: s.number("threads", 0, 0..=1024),
         trusted_proxies: s.list("trusted_proxies", vec![LOOPBACK], names::network),
         max_connections: s.number("max_connections", 0, 0..=10 * MANY),
@@ -155,6 +183,7 @@ fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
     let origin = s.required("url", address::ORIGIN, address::origin);
     if let Some(origin) = &origin {
         checks::no_loop(s, origin, listeners);
+        outside::origin(s, origin);
     }
     Upstream {
         origin: origin.unwrap_or_else(nowhere),

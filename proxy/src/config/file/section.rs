@@ -253,6 +253,10 @@ impl<'a> Section<'a> {
         list.unwrap_or_default()
     }
 
+    pub(super) fn looks_outside(&self) -> bool {
+        self.reading.looks_outside()
+    }
+
     fn look(&self, key: &str) -> Option<Value<'a>> {
         let node = self.table?.get(key)?;
         Some(Value::new(self.reading, self.full(key), node))
