@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::harness::{free_port, pullgate, root};
+use crate::harness::{Group, free_port, pullgate, root};
 
 const CHANNEL: &str = "0123456789abcdef0123456789abcdef";
 
@@ -234,7 +234,8 @@ fn check_looks_at_what_the_file_names() {
 fn without_a_file_one_port_is_opened() {
     let directory = tempfile::tempdir().unwrap();
     let address = format!("127.0.0.1:{}", free_port());
-    let mut server = pullgate()
+    let mut command = pullgate();
+    command
         .args([
             "run",
             "--upstream",
@@ -242,15 +243,12 @@ fn without_a_file_one_port_is_opened() {
             "--listen",
             &address,
         ])
-        .args(["--state-dir", directory.path().to_str().unwrap()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .args(["--state-dir", directory.path().to_str().unwrap()]);
+    let mut server = Group::spawn(command.stderr(Stdio::piped()));
     let log = BufReader::new(server.stderr.take().unwrap());
     let lines = log.lines().map_while(Result::ok);
     let before_ready: Vec<String> = lines.take_while(|line| !line.contains("ready")).collect();
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     let listening = before_ready
         .iter()
         .filter(|line| line.contains("listening"));

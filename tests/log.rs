@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{Server, free_port, get, pullgate, signal, wait_for};
+use crate::harness::{Group, Server, free_port, get, pullgate, signal, wait_for};
 
 #[test]
 fn sighup_ends_nothing_and_is_told() {
@@ -40,14 +40,12 @@ fn access_lines_name_each_thing_once() {
     );
     let path = directory.path().join("pullgate.toml");
     std::fs::write(&path, config).unwrap();
-    let server = pullgate()
-        .args(["run", "--config", path.to_str().unwrap()])
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut server = Killed(server.unwrap());
+    let mut command = pullgate();
+    command.args(["run", "--config", path.to_str().unwrap()]);
+    let mut server = Group::spawn(command.stderr(Stdio::piped()));
     wait_for(|| TcpStream::connect(&address).is_ok());
     get(&address, "/pullgate/guest.js?a=1", &[]);
-    let lines = BufReader::new(server.0.stderr.take().unwrap()).lines();
+    let lines = BufReader::new(server.stderr.take().unwrap()).lines();
     let line = lines
         .map_while(Result::ok)
         .find(|line| line.contains("guest.js"))
@@ -104,7 +102,8 @@ fn why_it_cannot_start_is_told_in_the_form_that_was_asked_for() {
 fn a_log_that_nobody_reads_stops_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let address = format!("127.0.0.1:{}", free_port());
-    let server = pullgate()
+    let mut command = pullgate();
+    command
         .args([
             "run",
             "--upstream",
@@ -113,10 +112,8 @@ fn a_log_that_nobody_reads_stops_nothing() {
             &address,
         ])
         .arg("--state-dir")
-        .arg(directory.path())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut server = Killed(server.unwrap());
+        .arg(directory.path());
+    let mut server = Group::spawn(command.stderr(Stdio::piped()));
     wait_for(|| TcpStream::connect(&address).is_ok());
     // 6 MB of access lines: more than may wait.
     let target = format!("/pullgate/guest.js?{}", "x".repeat(15 << 10));
@@ -124,7 +121,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
         assert_eq!(get(&address, &target, &[]).status, 200);
     }
     // Who reads again is told.
-    let log = server.0.stderr.take().unwrap();
+    let log = server.stderr.take().unwrap();
     let mut lines = BufReader::new(log).lines().map_while(Result::ok);
     let told = lines
         .find(|line| line.contains("lines of the log"))
@@ -140,13 +137,4 @@ fn the_end_is_in_the_log() {
     let server = Server::start("http://127.0.0.1:1", "");
     signal(server.pid(), "TERM");
     wait_for(|| server.log().contains("stopped"));
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

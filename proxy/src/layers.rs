@@ -27,7 +27,10 @@ use tower_http::trace::TraceLayer;
 use crate::body::Body;
 
 /// Time for a response's head; events go on behind it.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = match cfg!(test) {
+    true => Duration::from_millis(50),
+    false => Duration::from_secs(10),
+};
 
 /// Bytes of a request's body: nothing here needs one.
 const MAX_BODY: usize = 1 << 10;
@@ -89,8 +92,6 @@ fn span<B>(request: &Request<B>) -> tracing::Span {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use bytes::Bytes;
     use futures_util::stream;
     use http_body_util::Full;
@@ -117,7 +118,7 @@ mod tests {
         assert_eq!(response.headers()["x-request-id"], "mine");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_does_not_answer_is_not_waited_for() {
         let response = around(request(&[], ""), |_| std::future::pending()).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

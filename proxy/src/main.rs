@@ -36,7 +36,7 @@ use std::sync::atomic::AtomicUsize;
 use clap::Parser;
 
 use cli::{Cli, Command, ConfigFile};
-use config::{Config, Engine, Log, LogFormat, file};
+use config::{Config, Engine, Log, LogFormat, Role, file};
 use guest::Guests;
 use guest::ids::Ids;
 use history::Archive;
@@ -79,6 +79,10 @@ fn command(command: Command) -> Result<(), Failure> {
             ..
         } => {
             let mut config = file::defaults(upstream);
+            // No port is opened that nobody asked for.
+            config
+                .listeners
+                .retain(|listener| listener.role == Role::Site);
             if let (Some(listen), Some(site)) = (listen, config.listeners.first_mut()) {
                 site.address = listen;
             }

@@ -74,13 +74,10 @@ pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
     units::size(text, "a size with a unit, such as \"64MiB\"".to_owned())
 }
 
-/// What holds without a file: the site is served, and no port opened that nobody asked for.
+/// What holds without a file.
 pub(crate) fn defaults(upstream: Origin) -> Config {
     let mut defaults = nothing_said();
     defaults.upstream.origin = upstream;
-    defaults
-        .listeners
-        .retain(|listener| listener.role == Role::Site);
     defaults
 }
 
