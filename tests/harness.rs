@@ -48,6 +48,12 @@ impl Server {
         Self::launch(Arc::new(tempfile::tempdir().unwrap()), server, upstream, "")
     }
 
+    /// The same in front of nothing, with more lines of both.
+    pub(crate) fn start_with_push(server: &str, more: &str) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::launch(directory, server, "http://127.0.0.1:1", more)
+    }
+
     /// The same on an existing state directory.
     pub(crate) fn start_in(directory: Arc<TempDir>, upstream: &str, more: &str) -> Self {
         Self::launch(directory, "", upstream, more)

@@ -10,6 +10,7 @@
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
+//! | [`websocket`] | websocket clients that do not read, or break the protocol |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
@@ -49,3 +50,4 @@ mod readme;
 mod record;
 mod replay;
 mod stress;
+mod websocket;
