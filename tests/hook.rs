@@ -14,11 +14,11 @@ use crate::guests::{PAGE, SECRET, token_keys};
 use crate::harness::{Response, Server, free_port, get, pullgate, root, wait_for};
 
 /// A master process that takes its workers along on SIGTERM.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
     /// `name` is the program, `package` what to install when it is missing.
-    fn start(name: &str, package: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(name: &str, package: &str, arguments: &[&str]) -> Self {
         let child = Command::new(name)
             .args(arguments)
             .stdin(Stdio::null())
@@ -29,7 +29,7 @@ impl Daemon {
         Self(child.unwrap_or_else(|error| panic!("{name}: {error}; install {package}")))
     }
 
-    fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
         wait_for(|| {
             let ended = self.0.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended: {ended:?}");

@@ -4,6 +4,11 @@
 //! |---|---|
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
+//! | [`forwarded`] | who came, by what proxies in front say |
+//! | [`heads`] | request and response heads: large, unclear, refused |
+//! | [`uploads`] | request bodies that are slow, broken or broken off |
+//! | [`limits`] | slow readers, too many connections, no file descriptors left |
+//! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
 //! | [`adopt`] | guests of the site's own from before, by its signed cookies |
@@ -34,14 +39,19 @@ mod bitrix;
 mod browser;
 mod cluster;
 mod command_line;
+mod forwarded;
 mod guest_push;
 mod guests;
 mod harness;
+mod heads;
 mod history;
 mod hook;
 mod improvements;
+mod limits;
 mod proxy;
 mod push;
 mod record;
 mod replay;
 mod stress;
+mod tunnels;
+mod uploads;

@@ -13,6 +13,18 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
+impl Stream {
+    /// Writes past the runtime, which waits until the kernel calls the socket writable: that is when a third of its
+    /// buffer is free, and may be minutes after a slow reader has taken its first byte.
+    pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Self::Tcp(stream) => rustix::io::write(stream, buf),
+            Self::Unix(stream) => rustix::io::write(stream, buf),
+        };
+        Ok(written?)
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
