@@ -103,11 +103,12 @@ fn beyond_the_limit_clients_get_503_and_the_administrator_gets_in() {
     let server = Server::start_with_more("max_connections = 3\n", "http://127.0.0.1:1", ADMIN);
     let admin = server.admin();
     let mut first = keep_open(&server.site, 3);
-    wait_for(|| {
-        get(&admin, "/metrics", &[])
-            .body
-            .contains("pullgate_connections 4\n")
-    });
+    for stream in &mut first {
+        write!(stream, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        assert!(read_head(stream).starts_with("HTTP/1.1 502"));
+    }
+    let metrics = get(&admin, "/metrics", &[]).body;
+    assert!(metrics.contains("pullgate_connections 4\n"), "{metrics}");
     let refused = get(&server.site, "/", &[]);
     assert_eq!(
         (refused.status, refused.body.as_str()),
