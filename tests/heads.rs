@@ -164,7 +164,7 @@ fn whatever_is_refused_leaves_a_line() {
             400,
             "the request has no Host",
         ),
-        (b"GET /\xff HTTP/1.1\r\nHost: h\r\n\r\n", 400, "invalid URI"),
+        (b"GET /\x01 HTTP/1.1\r\nHost: h\r\n\r\n", 400, "invalid URI"),
         (
             b"G@T / HTTP/1.1\r\nHost: h\r\n\r\n",
             400,
@@ -193,44 +193,90 @@ fn whatever_is_refused_leaves_a_line() {
 
 /// As docs/compatibility.md says.
 #[test]
-fn odd_bytes_of_a_target_pass_or_are_refused() {
+fn odd_bytes_of_a_target_are_percent_encoded_or_refused() {
     let server = Server::start(&mirror(), "");
-    let answer = |target: &[u8]| {
-        let request = [
-            b"GET ",
-            target,
-            b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-        ]
-        .concat();
-        send_raw(&server.site, &request)
+    let get = |target: &[u8]| {
+        let lines = b" HTTP/1.1\r\nHost: h\r\nX: <\">\r\nConnection: close\r\n\r\n";
+        send_raw(&server.site, &[b"GET ", target, lines].concat())
     };
-    for target in [
-        "/\u{43f}\u{443}\u{442}\u{44c}?\u{44f}=\u{44e}",
-        "/a\"b{c}|d^e",
-        "/?a`b[c]{d}|e^f",
-        "/%FF?%EF",
-    ] {
-        let response = answer(target.as_bytes());
-        assert_eq!(response.status, 200, "{target}");
-        assert!(
-            response
-                .body
-                .starts_with(&format!("GET {target} HTTP/1.1\r\n")),
-            "{response:?}"
-        );
+    for target in ["/a{c}|d^e", "/?a[c]{d}|e^f", "/%FF?%EF"] {
+        let response = get(target.as_bytes());
+        let line = format!("GET {target} HTTP/1.1\r\n");
+        assert!(response.body.starts_with(&line), "{response:?}");
     }
-    for target in [
-        b"/\xef\xf0".as_slice(),
-        b"/?q=\xef\xf0",
-        b"/a<b",
-        b"/a>b",
-        b"/a`b",
-        b"/?a<b",
-        b"/?a>b",
-        b"/?a\"b",
+    for (target, seen) in [
+        (b"/\xef\xf0?q=\xef\xf0".as_slice(), "/%EF%F0?q=%EF%F0"),
+        ("/\u{43f}".as_bytes(), "/%D0%BF"),
+        (
+            b"/a<b>c\"d`e?a<b>c\"d`e",
+            "/a%3Cb%3Ec%22d%60e?a%3Cb%3Ec%22d%60e",
+        ),
     ] {
-        assert_eq!(answer(target).status, 400, "{}", target.escape_ascii());
+        let response = get(target);
+        let line = format!("GET {seen} HTTP/1.1\r\n");
+        assert!(response.body.starts_with(&line), "{response:?}");
+        assert!(response.body.contains("\r\nX: <\">\r\n"), "{response:?}");
     }
+    for target in [b"/a\x01b".as_slice(), b"/a\x7fb", b"/a b", b""] {
+        assert_eq!(get(target).status, 400, "{}", target.escape_ascii());
+    }
+}
+
+#[test]
+fn nothing_but_a_target_is_percent_encoded() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let url = upstream(move |mut stream, mut head| {
+        while !head.is_empty() {
+            let mut body = [0; 12];
+            if head.starts_with("POST") {
+                stream.read_exact(&mut body).unwrap();
+            }
+            let line = head.lines().next().unwrap_or_default();
+            noted.lock().unwrap().push((line.to_owned(), body));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            head = read_head(&mut stream);
+        }
+    });
+    let server = Server::start(&url, "");
+    let mut stream = connect(&server.site);
+    let mut ask = |request: &[&[u8]]| {
+        for piece in request {
+            stream.write_all(piece).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let head = read_head(&mut stream);
+        head.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    const POST: &[u8] = b"POST /< HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n\r\n";
+    const BODY: &[u8; 12] = b"< < \xff > \r\n\r\n";
+    // Over one connection, in several pieces; the body looks like what it is not.
+    assert_eq!(
+        ask(&[b"GET /<", b"\xff HTTP/1.1\r\nHo", b"st: h\r\n\r\n"]),
+        "200"
+    );
+    assert_eq!(ask(&[POST, BODY]), "200");
+    assert_eq!(ask(&[&[POST, BODY].concat()]), "200");
+    assert_eq!(
+        ask(&[b"\r\n", b"GET /> HTTP/1.1\r\nHost: h\r\n\r\n"]),
+        "200"
+    );
+    let seen = seen.lock().unwrap();
+    let lines: Vec<&str> = seen.iter().map(|(line, _)| line.as_str()).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /%3C%FF HTTP/1.1",
+            "POST /%3C HTTP/1.1",
+            "POST /%3C HTTP/1.1",
+            "GET /%3E HTTP/1.1"
+        ]
+    );
+    assert!(
+        seen.iter()
+            .filter(|(line, _)| line.starts_with("POST"))
+            .all(|(_, body)| body == BODY)
+    );
 }
 
 #[test]

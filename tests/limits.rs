@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Server, connect, get, read_head, read_response, upstream, wait_for};
@@ -155,4 +155,43 @@ fn file_descriptors_are_kept_for_the_site_and_the_administrator() {
         "{}",
         server.log()
     );
+}
+
+#[test]
+fn without_a_descriptor_for_the_site_a_client_gets_503() {
+    // Nobody is answered before everybody has asked.
+    let asked = Arc::new(Barrier::new(2));
+    let first = Mutex::new(Some(Arc::clone(&asked)));
+    let site = upstream(move |mut stream, _| {
+        let mut first = first.lock().unwrap();
+        if let Some(asked) = first.take() {
+            asked.wait();
+        }
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    });
+    let server = Server::start_within(160, "", &site, "");
+    let mut clients = keep_open(&server.site, 300);
+    clients.retain_mut(|client| !is_turned_away(client));
+    for client in &mut clients {
+        write!(
+            client,
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+    }
+    wait_for(|| server.log().contains("no file descriptor is left"));
+    asked.wait();
+    let statuses: Vec<u16> = clients
+        .into_iter()
+        .map(|client| {
+            client
+                .set_read_timeout(Some(Duration::from_secs(30)))
+                .unwrap();
+            read_response(client).status
+        })
+        .collect();
+    let count = |status: u16| statuses.iter().filter(|it| **it == status).count();
+    assert!(count(200) > 0 && count(503) > 0, "{statuses:?}");
+    assert_eq!(count(200) + count(503), statuses.len(), "{statuses:?}");
 }

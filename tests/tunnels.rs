@@ -55,6 +55,19 @@ fn they_count() {
 }
 
 #[test]
+fn their_bytes_pass_as_they_are() {
+    let server = Server::start(&echo(), "");
+    let mut tunnel = open(&server);
+    let bytes = b"\r\n\r\nGET /<\xff HTTP/1.1\r\n\r\nGET /< HTTP/1.1\r\n\r\n";
+    for _ in 0..2 {
+        tunnel.write_all(bytes).unwrap();
+        let mut echoed = [0; 43];
+        tunnel.read_exact(&mut echoed).unwrap();
+        assert_eq!(&echoed, bytes);
+    }
+}
+
+#[test]
 fn both_sides_silent_for_too_long_is_the_end() {
     let server = Server::start(&echo(), "tunnel_timeout = \"1s\"\n");
     let mut tunnel = open(&server);

@@ -7,6 +7,7 @@ pub(crate) mod listen;
 pub(crate) mod request;
 mod rest;
 pub(crate) mod stream;
+mod target;
 mod watched;
 
 use std::sync::Arc;

@@ -38,7 +38,10 @@ pub(super) async fn serve(
 ) {
     let header_timeout = core.app.config.server.header_timeout;
     let send_timeout = core.app.config.server.send_timeout;
+    let watch = Watch::default();
+    let told = watch.clone();
     let service = service_fn(move |incoming| {
+        told.request(&incoming);
         let route = Route::of(
             role,
             &core.app.config.push.paths,
@@ -57,7 +60,6 @@ pub(super) async fn serve(
             Either::Right(answer.map(Ok))
         }
     });
-    let watch = Watch::default();
     // hyper-util's `auto` builder never lets a silent connection go, and its `GracefulShutdown`, as hyper's own,
     // waits for the rest of half a head: hence hyper itself, and the watch.
     let connection = http1::Builder::new()

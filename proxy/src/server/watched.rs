@@ -1,5 +1,5 @@
 //! What hyper does not tell of a connection: whether it waits for a request, and whether the client takes what we
-//! write.
+//! write. And what it must not see: see [`super::target`].
 
 use std::io;
 use std::pin::Pin;
@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use http::Request;
+use http::header::UPGRADE;
+use http_body::Body;
 use hyper::rt::{Sleep, Timer};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
 
 use super::stream::Stream;
+use super::target::Targets;
 
 /// Shared by a connection's stream, its timer and whoever wants to end it.
 #[derive(Debug, Default, Clone)]
@@ -23,6 +27,8 @@ pub(super) struct Watch(Arc<Seen>);
 struct Seen {
     /// Timers that run: hyper has one from the moment it waits for a head until the head is there.
     heads: AtomicUsize,
+    /// The request under way has no body and asks for no other protocol: behind its head comes another.
+    head_follows: AtomicBool,
     /// The client has not taken yet what was last written.
     unsent: AtomicBool,
 }
@@ -31,6 +37,12 @@ impl Watch {
     /// No request is under way, and every response has been sent.
     pub(super) fn is_idle(&self) -> bool {
         self.0.heads.load(Ordering::Relaxed) > 0 && !self.0.unsent.load(Ordering::Relaxed)
+    }
+
+    /// A request's head is there. To be told before hyper reads on.
+    pub(super) fn request<B: Body>(&self, request: &Request<B>) {
+        let alone = request.body().is_end_stream() && !request.headers().contains_key(UPGRADE);
+        self.0.head_follows.store(alone, Ordering::Relaxed);
     }
 
     /// The timer for `header_read_timeout`.
@@ -89,6 +101,9 @@ impl Future for HeadSleep {
 pub(super) struct Watched {
     stream: Stream,
     seen: Arc<Seen>,
+    targets: Targets,
+    /// What `targets` made longer than hyper had room for.
+    rest: Vec<u8>,
     send_timeout: Duration,
     /// Kept for the next time that the client falls behind.
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -99,9 +114,17 @@ impl Watched {
         Self {
             stream,
             seen: Arc::clone(&watch.0),
+            targets: Targets::default(),
+            rest: Vec::new(),
             send_timeout,
             timer: None,
         }
+    }
+
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let later = self.rest.split_off(self.rest.len().min(buf.remaining()));
+        buf.put_slice(&self.rest);
+        self.rest = later;
     }
 
     fn written(
@@ -137,7 +160,21 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if !self.rest.is_empty() {
+            self.hand_over(buf);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let head_follows = self.seen.heads.load(Ordering::Relaxed) > 0
+            || self.seen.head_follows.load(Ordering::Relaxed);
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if let Some(encoded) = self.targets.encode(read, head_follows) {
+            buf.set_filled(before);
+            self.rest = encoded;
+            self.hand_over(buf);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
