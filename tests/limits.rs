@@ -1,6 +1,6 @@
 //! Slow readers, too many connections, no file descriptors left.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -87,15 +87,38 @@ fn keep_open(address: &str, count: usize) -> Vec<TcpStream> {
     (0..count).map(|_| connect(address)).collect()
 }
 
-/// A connection that was turned away is told so before it asks.
-fn is_turned_away(stream: &mut TcpStream) -> bool {
-    stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
-    let mut status = [0; 12];
-    stream
-        .read_exact(&mut status)
-        .is_ok_and(|()| &status == b"HTTP/1.1 503")
+/// Those that got in, and how many were turned away: they are told so before they ask.
+fn admitted(clients: Vec<TcpStream>) -> (Vec<TcpStream>, usize) {
+    let all = clients.len();
+    let told = clients.into_iter().map(|mut client| {
+        std::thread::spawn(move || {
+            let second = Some(Duration::from_secs(2));
+            client.set_read_timeout(second).unwrap();
+            let mut status = [0; 12];
+            match client.read_exact(&mut status) {
+                Ok(()) => {
+                    assert_eq!(&status, b"HTTP/1.1 503");
+                    None
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock, "not a word");
+                    Some(client)
+                }
+            }
+        })
+    });
+    let told: Vec<_> = told.collect();
+    let admitted: Vec<TcpStream> = told
+        .into_iter()
+        .filter_map(|one| one.join().unwrap())
+        .collect();
+    for client in &admitted {
+        client
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+    }
+    let refused = all - admitted.len();
+    (admitted, refused)
 }
 
 #[test]
@@ -128,14 +151,7 @@ fn file_descriptors_are_kept_for_the_site_and_the_administrator() {
     });
     let server = Server::start_within(160, "", &site, ADMIN);
     let admin = server.admin();
-    let mut clients = keep_open(&server.site, 300);
-    let (mut served, mut refused) = (Vec::new(), 0);
-    for mut client in clients.drain(..) {
-        match is_turned_away(&mut client) {
-            true => refused += 1,
-            false => served.push(client),
-        }
-    }
+    let (mut served, refused) = admitted(keep_open(&server.site, 300));
     assert!(refused > 0 && served.len() > 20, "{refused} refused");
     assert_eq!(get(&admin, "/healthz", &[]).status, 200);
     assert_eq!(get(&server.site, "/", &[]).status, 503);
@@ -146,9 +162,6 @@ fn file_descriptors_are_kept_for_the_site_and_the_administrator() {
         "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
-    client
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
     assert_eq!(read_response(client).body, "ok");
     assert!(
         !server.log().contains("could not be accepted"),
@@ -171,8 +184,7 @@ fn without_a_descriptor_for_the_site_a_client_gets_503() {
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     });
     let server = Server::start_within(160, "", &site, "");
-    let mut clients = keep_open(&server.site, 300);
-    clients.retain_mut(|client| !is_turned_away(client));
+    let (mut clients, _) = admitted(keep_open(&server.site, 300));
     for client in &mut clients {
         write!(
             client,
@@ -184,12 +196,7 @@ fn without_a_descriptor_for_the_site_a_client_gets_503() {
     asked.wait();
     let statuses: Vec<u16> = clients
         .into_iter()
-        .map(|client| {
-            client
-                .set_read_timeout(Some(Duration::from_secs(30)))
-                .unwrap();
-            read_response(client).status
-        })
+        .map(|client| read_response(client).status)
         .collect();
     let count = |status: u16| statuses.iter().filter(|it| **it == status).count();
     assert!(count(200) > 0 && count(503) > 0, "{statuses:?}");

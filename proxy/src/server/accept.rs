@@ -69,12 +69,13 @@ impl Room {
     fn turn_away(&self, mut stream: Stream) {
         let max = self.max;
         once_a_second(|| tracing::warn!(max, "there is no room: clients get 503"));
+        // Nothing was written before, so the kernel has room for it.
+        let _ = stream.write_now(NO_ROOM);
         let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else {
             return;
         };
         tokio::spawn(async move {
             let told = async {
-                stream.write_all(NO_ROOM).await?;
                 stream.shutdown().await?;
                 while stream.read(&mut [0; 1024]).await? > 0 {}
                 io::Result::Ok(())

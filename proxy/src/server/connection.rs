@@ -79,10 +79,13 @@ pub(super) async fn serve(
         ended = connection.as_mut() => ended,
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
-            poll_fn(|cx| match connection.as_mut().poll(cx) {
+            poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
                 // Nothing, or half a head, has come of the next request.
-                Poll::Pending if watch.is_idle() => Poll::Ready(Ok(())),
-                polled => polled,
+                match ended.is_pending() && watch.is_idle() {
+                    true => Poll::Ready(Ok(())),
+                    false => ended,
+                }
             })
             .await
         }
