@@ -83,6 +83,22 @@ fn the_nearest_proxys_word_on_the_scheme_and_host_counts() {
 }
 
 #[test]
+fn nobody_gets_rid_of_what_a_proxy_says() {
+    let server = Server::start(&mirror(), "");
+    let lines: [&[u8]; 3] = [
+        b"Connection: X-Forwarded-For, X-Forwarded-Proto",
+        b"X-Forwarded-For: 1.2.3.4",
+        b"X-Forwarded-Proto: https",
+    ];
+    let seen = send_raw(&server.site, &request("GET /", &lines, "")).body;
+    assert!(
+        seen.contains("X-Forwarded-For: 1.2.3.4, 127.0.0.1\r\n"),
+        "{seen}"
+    );
+    assert!(seen.contains("X-Forwarded-Proto: https\r\n"), "{seen}");
+}
+
+#[test]
 fn unreadable_visitors_share_one_limit_on_new_guests() {
     let server = Server::start(&mirror(), "[guest]\nnew_per_minute = 2\n");
     let given = (0..6).filter(|_| {

@@ -6,6 +6,7 @@
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`forwarded`] | who came, by what proxies in front say |
 //! | [`heads`] | request and response heads: large, unclear, refused |
+//! | [`targets`] | odd bytes of a request target |
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
 //! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
@@ -53,5 +54,6 @@ mod push;
 mod record;
 mod replay;
 mod stress;
+mod targets;
 mod tunnels;
 mod uploads;

@@ -35,7 +35,7 @@ pub(crate) enum Error {
     ResponseTimeout(Duration),
     #[error("the site broke off the connection or answered nonsense: {0}")]
     Upstream(hyper::Error),
-    #[error("the site's answer does not say clearly how long it is")]
+    #[error("the site's response does not say clearly how long it is")]
     Framing,
     #[error("the site switched protocols without being asked to")]
     UnaskedUpgrade,

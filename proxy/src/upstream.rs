@@ -59,13 +59,13 @@ fn in_origin_form(parts: &mut request::Parts) {
     parts.extensions.clear();
 }
 
-/// Whose error it is when a request could not be carried to its answer.
+/// Whose error it is when there is no response.
 fn failure(error: hyper::Error, upload: Option<&Upload>) -> Error {
     let upload = upload.and_then(Upload::error);
     upload.map_or(Error::Upstream(error), Error::Upload)
 }
 
-/// The site's answer, its body to come. The connection goes back to the pool behind it.
+/// The site's response, its body to come. The connection goes back to the pool behind it.
 fn streamed(
     pool: &Pool,
     response: Response<Incoming>,
@@ -83,7 +83,7 @@ fn streamed(
     }))
 }
 
-/// Whether an answer says once how long it is (RFC 9112 6.3): two opinions are how answers are smuggled. A coding
+/// Whether a response says once how long it is (RFC 9112 6.3): two opinions are how responses are smuggled. A coding
 /// other than `chunked` is one that nobody asked for (`TE` stays here), and hyper leaves it in.
 fn is_framed(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();

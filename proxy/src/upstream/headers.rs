@@ -20,11 +20,14 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 const HOP_BY_HOP_UNREGISTERED: [&str; 2] = ["keep-alive", "proxy-connection"];
 
 /// Headers that must not be named in `Connection` to get rid of them.
-const NEEDED: [HeaderName; 4] = [
+const NEEDED: [HeaderName; 7] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::COOKIE,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
 ];
 
 /// Removes what belongs to one connection, with everything that any `Connection` line names.

@@ -19,7 +19,7 @@ use crate::config::{Origin, Upstream};
 use crate::error::Error;
 use crate::server::stream::Stream;
 
-/// Lines in the head of an answer: hyper takes 100 by itself, and a site may set more cookies.
+/// Lines in the head of a response: hyper takes 100 by itself, and a site may set more cookies.
 const MAX_HEADERS: usize = 256;
 
 type Sent = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>;
