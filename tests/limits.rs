@@ -183,22 +183,19 @@ fn without_a_descriptor_for_the_site_a_client_gets_503() {
         let _ = stream
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     });
-    let server = Server::start_within(160, "", &site, "");
+    let server = Server::start_within(160, "", &site, ADMIN);
+    let admin = server.admin();
     let (mut clients, _) = admitted(keep_open(&server.site, 300));
     for client in &mut clients {
-        write!(
-            client,
-            "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
+        write!(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     }
     wait_for(|| server.log().contains("no file descriptor is left"));
+    assert_eq!(get(&admin, "/healthz", &[]).status, 200);
+    assert_eq!(get(&server.site, "/", &[]).status, 503);
     asked.wait();
-    let statuses: Vec<u16> = clients
-        .into_iter()
-        .map(|client| read_response(client).status)
-        .collect();
-    let count = |status: u16| statuses.iter().filter(|it| **it == status).count();
-    assert!(count(200) > 0 && count(503) > 0, "{statuses:?}");
-    assert_eq!(count(200) + count(503), statuses.len(), "{statuses:?}");
+    let heads: Vec<String> = clients.iter_mut().map(read_head).collect();
+    let count = |status: &str| heads.iter().filter(|head| head.contains(status)).count();
+    let (served, refused) = (count("HTTP/1.1 200"), count("HTTP/1.1 503"));
+    assert!(served > 0 && refused > 0, "{heads:?}");
+    assert_eq!(served + refused, heads.len(), "{heads:?}");
 }

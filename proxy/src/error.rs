@@ -25,8 +25,8 @@ pub(crate) enum Error {
     Upload(BodyError),
     #[error("publishing is not open to this address")]
     PublishForbidden,
-    #[error("no file descriptor is left for a connection to the site: {0}")]
-    Descriptors(io::Error),
+    #[error("no file descriptor is left for a connection to the site")]
+    Descriptors,
     #[error("the site could not be reached: {0}")]
     Connect(io::Error),
     #[error("the site could not be reached within {0:?}")]
@@ -75,7 +75,7 @@ impl Error {
                 StatusCode::FORBIDDEN,
                 "Publishing is not open to this address.",
             ),
-            Self::Descriptors(_) => (
+            Self::Descriptors => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many visitors at the moment. Please try again.",
             ),
@@ -96,7 +96,7 @@ impl Error {
             | Self::TargetTooLong
             | Self::Upload(_) => (Level::INFO, true),
             Self::PublishForbidden => (Level::INFO, false),
-            Self::Descriptors(_)
+            Self::Descriptors
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
             | Self::ResponseTimeout(_)

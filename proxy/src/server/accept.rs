@@ -71,6 +71,9 @@ impl Room {
         once_a_second(|| tracing::warn!(max, "there is no room: clients get 503"));
         // Nothing was written before, so the kernel has room for it.
         let _ = stream.write_now(NO_ROOM);
+        if stream.is_reserved() {
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else {
             return;
         };
@@ -102,7 +105,7 @@ pub(super) async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Rece
             Ok((stream, peer)) => {
                 // The administrator gets in when nobody else does.
                 let is_full = core.app.connections.load(Ordering::Relaxed) >= core.room.max;
-                if is_full && role != Role::Admin {
+                if role != Role::Admin && (is_full || stream.is_reserved()) {
                     core.room.turn_away(stream);
                 } else {
                     take_in(&core, stream, peer, role, &stop);

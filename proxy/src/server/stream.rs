@@ -1,9 +1,11 @@
 //! A TCP or unix socket connection.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -11,18 +13,6 @@ use tokio::net::{TcpStream, UnixStream};
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-impl Stream {
-    /// Writes past the runtime, which waits until the kernel calls the socket writable: that is when a third of its
-    /// buffer is free, and may be minutes after a slow reader has taken its first byte.
-    pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
-        let written = match self {
-            Self::Tcp(stream) => rustix::io::write(stream, buf),
-            Self::Unix(stream) => rustix::io::write(stream, buf),
-        };
-        Ok(written?)
-    }
 }
 
 impl AsyncRead for Stream {
@@ -75,5 +65,32 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// The last file descriptors, which the administrator alone gets. A new one always has the lowest free number, so the
+/// number tells how many are left.
+const RESERVED: u64 = 16;
+
+impl Stream {
+    /// Whether its descriptor is one of those that only the administrator gets.
+    pub(crate) fn is_reserved(&self) -> bool {
+        let number = match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        };
+        let limit = getrlimit(Resource::Nofile).current;
+        limit
+            .is_some_and(|limit| u64::from(number.unsigned_abs()) >= limit.saturating_sub(RESERVED))
+    }
+
+    /// Writes past the runtime, which waits until the kernel calls the socket writable: that is when a third of its
+    /// buffer is free, and may be minutes after a slow reader has taken its first byte.
+    pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Self::Tcp(stream) => rustix::io::write(stream, buf),
+            Self::Unix(stream) => rustix::io::write(stream, buf),
+        };
+        Ok(written?)
     }
 }

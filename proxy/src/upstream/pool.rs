@@ -134,12 +134,14 @@ impl Pool {
                 .map_err(|_| Error::ConnectTimeout(wait))?
                 .map(Stream::Unix),
         };
-        opened.map_err(
-            |error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::MFILE | Errno::NFILE) => Error::Descriptors(error),
-                Some(_) | None => Error::Connect(error),
+        match opened {
+            Ok(stream) if stream.is_reserved() => Err(Error::Descriptors),
+            Ok(stream) => Ok(stream),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::MFILE | Errno::NFILE) => Err(Error::Descriptors),
+                Some(_) | None => Err(Error::Connect(error)),
             },
-        )
+        }
     }
 
     fn lease(&self, sender: SendRequest<RequestBody>) -> Lease {
