@@ -67,6 +67,35 @@ impl Server {
         Self::run(command, directory, "", upstream, more)
     }
 
+    /// The same with more lines of both.
+    pub(crate) fn start_with_more(server: &str, upstream: &str, more: &str) -> Self {
+        Self::launch(
+            Arc::new(tempfile::tempdir().unwrap()),
+            server,
+            upstream,
+            more,
+        )
+    }
+
+    /// The same with so many file descriptors.
+    pub(crate) fn start_within(files: u32, server: &str, upstream: &str, more: &str) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_pullgate"));
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::run(command, directory, server, upstream, more)
+    }
+
+    /// Where the listener of role `admin` is, if the configuration has one.
+    pub(crate) fn admin(&self) -> String {
+        wait_for(|| self.log().contains("role=admin"));
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("role=admin"));
+        let address = line.unwrap().split("address=").nth(1).unwrap();
+        address.trim().to_owned()
+    }
+
     fn launch(directory: Arc<TempDir>, server: &str, upstream: &str, more: &str) -> Self {
         Self::run(pullgate(), directory, server, upstream, more)
     }
@@ -287,6 +316,21 @@ pub(crate) fn send(
 
 pub(crate) fn get(address: &str, target: &str, headers: &[&str]) -> Response {
     send(address, "GET", target, headers, "")
+}
+
+/// Sends these bytes as they are, and reads all that comes.
+pub(crate) fn send_raw(address: &str, request: &[u8]) -> Response {
+    let mut stream = connect(address);
+    stream.write_all(request).unwrap();
+    read_response(stream)
+}
+
+/// A connection on which nothing is waited for in vain.
+pub(crate) fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    let long = Some(Duration::from_secs(30));
+    stream.set_read_timeout(long).unwrap();
+    stream
 }
 
 pub(crate) fn read_response(mut stream: TcpStream) -> Response {

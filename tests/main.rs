@@ -4,6 +4,12 @@
 //! |---|---|
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
+//! | [`forwarded`] | who came, by what proxies in front say |
+//! | [`heads`] | request and response heads: large, unclear, refused |
+//! | [`targets`] | odd bytes of a request target |
+//! | [`uploads`] | request bodies that are slow, broken or broken off |
+//! | [`limits`] | slow readers, too many connections, no file descriptors left |
+//! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
 //! | [`adopt`] | guests of the site's own from before, by its signed cookies |
@@ -37,12 +43,15 @@ mod bitrix;
 mod browser;
 mod cluster;
 mod command_line;
+mod forwarded;
 mod guest_push;
 mod guests;
 mod harness;
+mod heads;
 mod history;
 mod hook;
 mod improvements;
+mod limits;
 mod log;
 mod proxy;
 mod push;
@@ -50,4 +59,7 @@ mod readme;
 mod record;
 mod replay;
 mod stress;
+mod targets;
+mod tunnels;
+mod uploads;
 mod websocket;

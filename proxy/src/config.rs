@@ -36,9 +36,9 @@ pub(crate) struct Server {
     pub(crate) state_dir: PathBuf,
     /// Worker threads, one runtime each. Default 0: one per core.
     pub(crate) threads: usize,
-    /// Whose `X-Forwarded-*` are believed. Default `127.0.0.0/8`.
+    /// Whose `X-Forwarded-*` are believed. Default `127.0.0.0/8` and `::1`.
     pub(crate) trusted_proxies: Vec<IpNet>,
-    /// Connections at a time, all listeners together. Default 0: as many as file descriptors allow.
+    /// Connections at a time, all listeners together. Default 0, and at most: three of four file descriptors.
     pub(crate) max_connections: usize,
     /// How long a client may take for a request head, and how long an idle connection is kept. Default 60 s.
     pub(crate) header_timeout: Duration,
@@ -95,6 +95,8 @@ pub(crate) struct Upstream {
     pub(crate) connect_timeout: Duration,
     /// Longest silence of the site: before its response head, and within a body. Default 300 s.
     pub(crate) response_timeout: Duration,
+    /// Longest silence of both sides of a websocket of the site. Default 1 h.
+    pub(crate) tunnel_timeout: Duration,
     /// How long an idle connection is kept for reuse. Default 4 s, less than Apache's 5 s.
     pub(crate) idle_timeout: Duration,
     /// Idle connections kept for reuse, per thread. Default 64.

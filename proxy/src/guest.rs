@@ -16,7 +16,7 @@ use pullgate_compat::guest::{GuestId, GuestKeys};
 
 use crate::config::{self, SameSite, SharedCache};
 use crate::hub::unix_time;
-use crate::upstream::headers::Visitor;
+use crate::upstream::visitor::Visitor;
 use adopt::Adoption;
 use ids::Ids;
 use limits::NewGuests;
@@ -78,7 +78,7 @@ impl Guests {
         let now = unix_time().as_secs();
         let (id, set) = match self.known(&parts.headers, now) {
             Some(known) => known,
-            None => (self.mint(parts, visitor.address)?, true),
+            None => (self.mint(parts, visitor.address.ip())?, true),
         };
         if let (Ok(number), Ok(token)) = (
             id.to_string().try_into(),

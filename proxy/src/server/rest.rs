@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use pullgate_compat::guest::GuestId;
 
 use super::Core;
-use crate::body::{Body, Streamed};
+use crate::body::{Body, BodyError, Streamed};
 use crate::error::Error;
 use crate::guest::Guests;
 use crate::guest::channels::Signed;
@@ -22,7 +22,7 @@ use crate::guest::rest::{self, Facts, Place};
 use crate::hub::unix_time;
 use crate::layers;
 use crate::push;
-use crate::upstream::{self, RequestBody};
+use crate::upstream::{self, upload::RequestBody};
 
 /// Serves `/pullgate/` to a guest's browser.
 pub(super) async fn pullgate<B: HttpBody>(
@@ -94,7 +94,12 @@ pub(super) async fn config(
     let body = Streamed::new(body, core.app.config.server.body_timeout);
     let form = match Limited::new(body, rest::MAX_FORM).collect().await {
         Ok(form) => form.to_bytes(),
-        Err(_) => return Ok(push::answer(StatusCode::BAD_REQUEST, "")),
+        Err(error) => {
+            return match error.downcast::<BodyError>() {
+                Ok(cut) => Err(Error::Upload(*cut)),
+                Err(_) => Ok(push::answer(StatusCode::BAD_REQUEST, "")),
+            };
+        }
     };
     let Some(asked) = rest::asked(&parts, &form) else {
         return upstream::forward(&core.pool, parts, RequestBody::whole(form)).await;
