@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Sign {
         #[command(flatten)]
         config: ConfigFile,
-        /// `private` or `private:public`, 32 lower-case hex digits each
+        /// A private id of 32 lower-case hex digits, private:public, or the word public: and a public id
         #[arg(required = true, value_parser = channel)]
         channels: Vec<String>,
     },
@@ -120,14 +120,17 @@ impl ConfigFile {
     }
 }
 
+/// What sites sign: channels, and for protobuf a public id alone.
 fn channel(text: &str) -> Result<String, String> {
-    let (private, public) = match text.split_once(':') {
-        Some((private, public)) => (private, Some(public)),
-        None => (text, None),
+    let is_public = |id| PublicId::parse(id).is_some();
+    let is_private = |id| ChannelId::parse(id).is_some();
+    let is_channel = match text.split_once(':') {
+        Some(("public", public)) => is_public(public),
+        Some((private, public)) => is_private(private) && is_public(public),
+        None => is_private(text),
     };
-    let is_channel = ChannelId::parse(private).is_some()
-        && public.is_none_or(|public| PublicId::parse(public).is_some());
-    is_channel.then(|| text.to_owned()).ok_or_else(|| {
-        "expected 32 lower-case hex digits, or two such ids joined by \":\"".to_owned()
-    })
+    let form = "expected an id of 32 lower-case hex digits, two joined by \":\", or one behind \"public:\"";
+    is_channel
+        .then(|| text.to_owned())
+        .ok_or_else(|| form.to_owned())
 }
