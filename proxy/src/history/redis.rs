@@ -34,7 +34,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::Unavailable;
+use super::{Fetched, Unavailable};
 use address::Address;
 use carrier::Carrier;
 use connection::{Keeper, Link};
@@ -173,10 +173,16 @@ impl Redis {
         .await
     }
 
-    /// Those of the messages that are still there.
-    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
-        self.ask(PATIENCE, async |redis| commands::fetch(redis, ids).await)
-            .await
+    /// See [`super::Archive::fetch`].
+    pub(crate) async fn fetch(
+        &self,
+        ids: &[MessageId],
+        room: usize,
+    ) -> Result<Fetched, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::fetch(redis, ids, room).await
+        })
+        .await
     }
 
     /// The greatest id that this node knows.

@@ -172,13 +172,7 @@ async fn nothing_is_lost_or_doubled_between_catch_up_and_live(setup: Setup) {
         .subscribe(0, &channels(&[1], false), Some(first))
         .await
         .unwrap();
-    assert_eq!(
-        missed
-            .iter()
-            .map(|message| message.body.as_bytes())
-            .collect::<Vec<_>>(),
-        [b"2"]
-    );
+    assert_eq!(texts(missed).await, ["2"]);
     publish(&hub, &[id(1)], "3", 60).await;
     assert_eq!(received(&hub, &late).await.0, ["3"]);
     assert_eq!(received(&hub, &early).await.0, ["1", "2", "3"]);
@@ -239,7 +233,23 @@ async fn who_went_is_offline(setup: Setup) {
 async fn missed(hub: &Arc<Hub>, numbers: &[u8], mid: MessageId) -> Vec<String> {
     let channels = channels(numbers, false);
     let (_, missed) = hub.subscribe(0, &channels, Some(mid)).await.unwrap();
-    missed.iter().map(|message| text(message)).collect()
+    texts(missed).await
+}
+
+async fn texts(missed: Missed) -> Vec<String> {
+    all(missed)
+        .await
+        .iter()
+        .map(|message| text(message))
+        .collect()
+}
+
+async fn all(mut missed: Missed) -> Vec<Arc<Message>> {
+    let mut all = Vec::new();
+    while !missed.is_empty() {
+        all.extend(missed.next().await.unwrap());
+    }
+    all
 }
 
 fn text(message: &Message) -> String {
@@ -304,7 +314,7 @@ async fn listen(hub: Arc<Hub>, channels: ChannelList, until: usize) -> Vec<Strin
             mid = message.id;
             got.push(text(message));
         };
-        missed.iter().for_each(|message| take(message));
+        all(missed).await.iter().for_each(|message| take(message));
         let mut live = Vec::new();
         let waited = tokio::time::timeout(Duration::from_millis(5), subscription.next(&mut live));
         // Nothing may have come.

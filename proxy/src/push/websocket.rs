@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use pullgate_compat::channel::ChannelList;
-use pullgate_compat::message::{Message, MessageId};
+use pullgate_compat::message::MessageId;
 use pullgate_compat::status::Status;
 use pullgate_compat::wire::Rights;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 use super::binary::{self, Outcome, Refused};
 use super::statistics::Transport;
 use crate::body::Body;
+use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, Outgoing, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
 use crate::server::{Core, Counted};
@@ -38,7 +39,7 @@ const TRY_AGAIN: u16 = 1013;
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// A place in the hub, and what was missed before.
-type Subscribed = (Subscription, Vec<Arc<Message>>);
+type Subscribed = (Subscription, Missed);
 
 /// Why a connection ends.
 enum End {
@@ -151,21 +152,21 @@ async fn close(
 async fn converse(
     core: &Core,
     socket: &mut Socket,
-    (subscription, missed): Subscribed,
+    (subscription, mut missed): Subscribed,
     rights: Rights,
     format: Format,
 ) -> End {
     let _connected = core.app.statistics.connected(Transport::Websocket);
     let send_timeout = core.app.config.server.send_timeout;
-    if !missed.is_empty()
-        && let Err(end) = send(
-            socket,
-            frame(caught_up(&missed, format), format),
-            send_timeout,
-        )
-        .await
-    {
-        return end;
+    loop {
+        let piece = match missed.next().await {
+            Ok(piece) if piece.is_empty() => break,
+            Ok(piece) => frame(caught_up(&piece, format), format),
+            Err(_) => return refused(Status::NoLastMessages),
+        };
+        if let Err(end) = send(socket, piece, send_timeout).await {
+            return end;
+        }
     }
     drop(missed);
     let every = core.app.config.push.ping_interval;

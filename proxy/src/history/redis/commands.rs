@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pullgate_compat::channel::Receiver;
-use pullgate_compat::message::{Message, MessageId};
+use pullgate_compat::message::MessageId;
 use pullgate_compat::wire::decode_message;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
 use super::Counter;
-use crate::history::CATCH_UP_PER_CHANNEL;
+use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
 
 /// The first ten digits of every message id.
 pub(super) const START_DATE: &str = "server:startdate";
@@ -94,16 +94,31 @@ fn ids(members: &[Vec<u8>]) -> Vec<MessageId> {
         .collect()
 }
 
-/// Those of the messages that are still there.
+/// Those of the messages that are still there, as many as begin within `room` bytes: how long each is
+/// only Redis knows.
 pub(super) async fn fetch(
     redis: &mut MultiplexedConnection,
     ids: &[MessageId],
-) -> Result<Vec<Arc<Message>>, RedisError> {
+    room: usize,
+) -> Result<Fetched, RedisError> {
+    const FETCH: &str = "local found, bytes = {}, 0 \
+         for at, key in ipairs(KEYS) do \
+           found[at] = redis.call('GET', key) \
+           bytes = bytes + (found[at] and #found[at] or 0) \
+           if bytes >= tonumber(ARGV[1]) then break end \
+         end \
+         return found";
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Fetched::default());
     }
     let keys: Vec<Vec<u8>> = ids.iter().map(message_key).collect();
-    let found: Vec<Option<Vec<u8>>> = cmd("MGET").arg(keys).query_async(redis).await?;
+    let found: Vec<Option<Vec<u8>>> = cmd("EVAL")
+        .arg(FETCH)
+        .arg(keys.len())
+        .arg(keys)
+        .arg(room)
+        .query_async(redis)
+        .await?;
     let decoded = |data: Vec<u8>| match decode_message(&data) {
         Ok(message) => Some(Arc::new(message)),
         Err(why) => {
@@ -111,7 +126,10 @@ pub(super) async fn fetch(
             None
         }
     };
-    Ok(found.into_iter().flatten().filter_map(decoded).collect())
+    Ok(Fetched {
+        read: found.len(),
+        messages: found.into_iter().flatten().filter_map(decoded).collect(),
+    })
 }
 
 /// The last id that was given, if any was.
