@@ -12,6 +12,7 @@
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
+//! | [`bounds`] | what clients that read nothing cost |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis away |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
@@ -31,6 +32,7 @@
 mod adopt;
 mod binary;
 mod bitrix;
+mod bounds;
 mod browser;
 mod cluster;
 mod command_line;

@@ -125,7 +125,9 @@ fn what_was_evicted_leaves_nothing() {
         append(&mut memory, &message(number, 86_400), &[receiver], NOW);
         assert!(memory.bytes <= memory.max_bytes);
         assert_eq!(memory.messages.len(), memory.expiries.len());
-        most = most.max(places(&memory));
+        if number % 1000 == 0 {
+            most = most.max(places(&memory));
+        }
     }
     assert!(most < (1 << 20) / 100, "{most}");
 }
