@@ -77,7 +77,7 @@ fn polls_that_take_nothing(server: &Server) {
         assert_eq!(poll.peek(&mut [0]).unwrap(), 1);
     }
     let growth = resident(server).saturating_sub(before);
-    assert!(growth < 60 << 20, "{} MiB", growth >> 20);
+    assert!(growth < 30 << 20, "{} MiB", growth >> 20);
     // Whoever reads after all gets all of it, also what comes while it reads.
     let poll = polls.pop().unwrap();
     let answer = read_response(poll);

@@ -180,7 +180,7 @@ impl Redis {
         room: usize,
     ) -> Result<Fetched, Unavailable> {
         self.ask(PATIENCE, async |redis| {
-            commands::fetch(redis, ids, room).await
+            commands::fetch_some(redis, ids, room).await
         })
         .await
     }

@@ -32,12 +32,12 @@ pub(super) struct Recent {
 #[derive(Debug)]
 pub(crate) struct Missed {
     hub: Arc<Hub>,
-    due: VecDeque<Due>,
+    unread: VecDeque<Unread>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(super) enum Due {
+pub(super) enum Unread {
     /// Kept for this client, whatever history does.
     Here(Arc<Message>),
     /// To be read from history, which may have let it go by then.
@@ -58,7 +58,7 @@ impl Recent {
     }
 }
 
-impl Due {
+impl Unread {
     fn id(&self) -> MessageId {
         match self {
             Self::Here(message) => message.id,
@@ -68,8 +68,8 @@ impl Due {
 }
 
 impl Missed {
-    pub(super) fn new(hub: Arc<Hub>, due: VecDeque<Due>) -> Self {
-        Self { hub, due }
+    pub(super) fn new(hub: Arc<Hub>, unread: VecDeque<Unread>) -> Self {
+        Self { hub, unread }
     }
 
     /// The next piece; nothing at the end.
@@ -79,15 +79,17 @@ impl Missed {
     pub(crate) async fn next(&mut self) -> Result<Vec<Arc<Message>>, Unavailable> {
         let mut piece = Vec::new();
         let mut bytes = 0;
-        while bytes < PIECE && !self.due.is_empty() {
-            let some = match self.due.front() {
-                Some(Due::Here(message)) => Fetched {
+        while bytes < PIECE && !self.unread.is_empty() {
+            let some = match self.unread.front() {
+                Some(Unread::Here(message)) => Fetched {
                     messages: vec![Arc::clone(message)],
                     read: 1,
                 },
-                Some(Due::Stored(_)) | None => self.hub.read(&self.stored(), PIECE - bytes).await?,
+                Some(Unread::Stored(_)) | None => {
+                    self.hub.read(&self.stored(), PIECE - bytes).await?
+                }
             };
-            self.due.drain(..some.read.min(self.due.len()));
+            self.unread.drain(..some.read.clamp(1, self.unread.len()));
             bytes += some.messages.iter().map(|it| framed(it)).sum::<usize>();
             piece.extend(some.messages);
         }
@@ -96,43 +98,43 @@ impl Missed {
 
     /// Whether nothing is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.due.is_empty()
+        self.unread.is_empty()
     }
 
     /// Puts what has come live behind the rest.
     pub(crate) fn extend(&mut self, live: &[Arc<Outgoing>]) {
-        let here = |outgoing: &Arc<Outgoing>| Due::Here(Arc::clone(outgoing.message()));
-        self.due.extend(live.iter().map(here));
+        let here = |outgoing: &Arc<Outgoing>| Unread::Here(Arc::clone(outgoing.message()));
+        self.unread.extend(live.iter().map(here));
     }
 
     /// Which are to be read next from history.
     fn stored(&self) -> Vec<MessageId> {
-        let stored = |due: &Due| match due {
-            Due::Stored(id) => Some(*id),
-            Due::Here(_) => None,
+        let stored = |unread: &Unread| match unread {
+            Unread::Stored(id) => Some(*id),
+            Unread::Here(_) => None,
         };
-        self.due.iter().map_while(stored).collect()
+        self.unread.iter().map_while(stored).collect()
     }
 }
 
 /// Joins what history has with what has come live while that was found out. What is in both comes
 /// once, and everything by its id.
 pub(super) fn joined(
-    missed: VecDeque<Due>,
+    missed: VecDeque<Unread>,
     live: impl Iterator<Item = Arc<Message>>,
-) -> VecDeque<Due> {
-    let here = live.map(Due::Here);
-    let by_id: BTreeMap<MessageId, Due> = missed
+) -> VecDeque<Unread> {
+    let here = live.map(Unread::Here);
+    let by_id: BTreeMap<MessageId, Unread> = missed
         .into_iter()
         .chain(here)
-        .map(|due| (due.id(), due))
+        .map(|unread| (unread.id(), unread))
         .collect();
     by_id.into_values().collect()
 }
 
 /// The ids of what is missed, in order.
-pub(super) fn ids(missed: &VecDeque<Due>) -> Vec<MessageId> {
-    missed.iter().map(Due::id).collect()
+pub(super) fn ids(missed: &VecDeque<Unread>) -> Vec<MessageId> {
+    missed.iter().map(Unread::id).collect()
 }
 
 impl Hub {
@@ -142,7 +144,7 @@ impl Hub {
         receivers: &[Receiver],
         mid: MessageId,
         mut recent: Recent,
-    ) -> Result<VecDeque<Due>, Unavailable> {
+    ) -> Result<VecDeque<Unread>, Unavailable> {
         let mut missed = VecDeque::new();
         if mid < recent.complete_after {
             let older = self
@@ -156,7 +158,7 @@ impl Hub {
             // Memory's are newer than all of these: they are among the newest anyway.
             let mut wanted = newest(recent.listed);
             wanted.retain(|id| *id <= recent.complete_after);
-            missed.extend(wanted.into_iter().map(Due::Stored));
+            missed.extend(wanted.into_iter().map(Unread::Stored));
         }
         // What memory has is kept for the client, so that nothing is missed because it is slow; as much
         // as may wait for it live.
@@ -164,8 +166,8 @@ impl Hub {
         missed.extend(recent.messages.into_iter().map(|message| {
             room = room.saturating_sub(size(&message));
             match room {
-                0 => Due::Stored(message.id),
-                1.. => Due::Here(message),
+                0 => Unread::Stored(message.id),
+                1.. => Unread::Here(message),
             }
         }));
         Ok(missed)
@@ -194,8 +196,8 @@ impl Hub {
         mid: MessageId,
     ) -> Result<Vec<Arc<Message>>, Unavailable> {
         let recent = Recent::of(&self.sequence().history, receivers, mid);
-        let due = self.missed(receivers, mid, recent).await?;
-        let mut missed = Missed::new(Arc::clone(self), due);
+        let unread = self.missed(receivers, mid, recent).await?;
+        let mut missed = Missed::new(Arc::clone(self), unread);
         let mut stored = Vec::new();
         while !missed.is_empty() {
             stored.extend(missed.next().await?);

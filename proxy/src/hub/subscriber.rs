@@ -11,7 +11,7 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::MessageId;
 
 use super::Hub;
-use super::catch_up::{self, Due};
+use super::catch_up::{self, Unread};
 use super::outgoing::Outgoing;
 use crate::history::Archive;
 
@@ -327,7 +327,7 @@ impl Subscription {
     }
 
     /// Joins what history has with what has come live meanwhile and is older than the newest of that.
-    pub(super) fn join(&self, missed: VecDeque<Due>) -> VecDeque<Due> {
+    pub(super) fn join(&self, missed: VecDeque<Unread>) -> VecDeque<Unread> {
         let mut queue = self.subscriber.queue();
         let (Had::These { .. }, Some(newest)) = (&queue.had, catch_up::ids(&missed).pop()) else {
             return missed;

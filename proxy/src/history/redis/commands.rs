@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use pullgate_compat::channel::Receiver;
-use pullgate_compat::message::MessageId;
+use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::wire::decode_message;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
@@ -94,9 +94,16 @@ fn ids(members: &[Vec<u8>]) -> Vec<MessageId> {
         .collect()
 }
 
-/// Those of the messages that are still there, as many as begin within `room` bytes: how long each is
-/// only Redis knows.
+/// Those of the messages that are still there.
 pub(super) async fn fetch(
+    redis: &mut MultiplexedConnection,
+    ids: &[MessageId],
+) -> Result<Vec<Arc<Message>>, RedisError> {
+    Ok(fetch_some(redis, ids, usize::MAX).await?.messages)
+}
+
+/// The same for as many as begin within `room` bytes: how long each is only Redis knows.
+pub(super) async fn fetch_some(
     redis: &mut MultiplexedConnection,
     ids: &[MessageId],
     room: usize,

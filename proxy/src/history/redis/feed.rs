@@ -33,10 +33,8 @@ const REMEMBERED: usize = 4096;
 /// For how long what filled a gap may come over pub/sub as well.
 const OVERLAP: Duration = Duration::from_secs(30);
 
-/// Messages of a gap that are read at a time,
-const FILLING: usize = 200;
-/// and about how many bytes of them.
-const FILLING_BYTES: usize = 4 << 20;
+/// Messages of a gap that are in memory at a time: each may be as long as any.
+const FILLING: usize = 16;
 
 /// The greatest id that this node knows.
 #[derive(Debug)]
@@ -153,8 +151,8 @@ impl Feed {
     async fn notified(&mut self, redis: &mut MultiplexedConnection, notification: Notification) {
         let message = match notification.content {
             Content::Message(message) => Some(Arc::new(message)),
-            Content::Stored(id) => match commands::fetch(redis, &[id], 0).await {
-                Ok(found) => found.messages.into_iter().next(),
+            Content::Stored(id) => match commands::fetch(redis, &[id]).await {
+                Ok(found) => found.into_iter().next(),
                 Err(why) => return tracing::warn!(%id, %why, "a message cannot be read"),
             },
         };
@@ -187,23 +185,20 @@ impl Feed {
         self.filled.ids.extend(missed.keys());
         let mut delivered = 0;
         let ids: Vec<MessageId> = missed.keys().copied().collect();
-        let mut left = ids.as_slice();
-        while !left.is_empty() {
-            let some = left.get(..FILLING).unwrap_or(left);
-            let found = match commands::fetch(redis, some, FILLING_BYTES).await {
-                Ok(found) => found,
+        for ids in ids.chunks(FILLING) {
+            let messages = match commands::fetch(redis, ids).await {
+                Ok(messages) => messages,
                 Err(why) => {
                     return tracing::warn!(%why, "what was stored while Redis was away cannot be read");
                 }
             };
-            for message in found.messages {
+            for message in messages {
                 self.recent.add(message.id);
                 if let Some(receivers) = missed.get(&message.id) {
                     delivered += 1;
                     self.audience.deliver(message, receivers);
                 }
             }
-            left = left.get(found.read.max(1)..).unwrap_or_default();
         }
         if delivered > 0 {
             tracing::info!(
