@@ -18,10 +18,10 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     // A varint, low bits first.
     let mut length = content.len();
     while length >= 128 {
-        bytes.push((length % 128) as u8 | 128);
+        bytes.push(u8::try_from(length % 128).unwrap() | 128);
         length /= 128;
     }
-    bytes.push(length as u8);
+    bytes.push(u8::try_from(length).unwrap());
     bytes.extend_from_slice(content);
     bytes
 }

@@ -163,13 +163,13 @@ mod tests {
         let inbox = Inbox::default();
         let group = Arc::new(Group::of(&subscriber(1)));
         let body = Body::from("7 bytes");
-        let mut posted = 0;
-        while inbox.overloaded().is_none() {
-            posted += 1;
-            inbox.post(message(posted, &body), vec![Arc::clone(&group)]);
-        }
-        assert!(posted < 300_000, "{posted}");
-        assert_eq!(inbox.overloaded(), Some(posted as usize));
+        let numbers = 1..300_000;
+        let posted = numbers.take_while(|number| {
+            inbox.post(message(*number, &body), vec![Arc::clone(&group)]);
+            inbox.overloaded().is_none()
+        });
+        let posted = posted.count();
+        assert_eq!(inbox.overloaded(), Some(posted + 1));
         deliver(&inbox).await;
         assert_eq!(inbox.overloaded(), None);
         let waiting = inbox.waiting();
