@@ -21,7 +21,7 @@ pub(crate) enum Body {
     /// The site's; its connection goes back to the pool behind the last byte.
     Upstream(Streamed, Option<Lease>),
     /// Ours, as it comes.
-    Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    Pieces(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
 impl Body {
@@ -55,8 +55,8 @@ impl HttpBody for Body {
                 }
                 Poll::Ready(frame)
             }
-            Self::Events(events) => {
-                let piece = ready!(events.as_mut().poll_next(cx));
+            Self::Pieces(pieces) => {
+                let piece = ready!(pieces.as_mut().poll_next(cx));
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
         }
@@ -66,7 +66,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(bytes) => bytes.is_none(),
             Self::Upstream(body, _) => body.is_end_stream(),
-            Self::Events(_) => false,
+            Self::Pieces(_) => false,
         }
     }
 
@@ -76,7 +76,7 @@ impl HttpBody for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Upstream(body, _) => body.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Pieces(_) => SizeHint::default(),
         }
     }
 }

@@ -309,12 +309,14 @@ impl Hub {
         if open < self.limits.connections_per_channel {
             return;
         }
-        if let Some(oldest) = groups
+        let oldest = groups
             .iter()
-            .filter_map(|(_, group)| group.oldest_open())
-            .min_by_key(|subscriber| subscriber.number())
-        {
+            .filter_map(|(_, group)| Some((group, group.oldest_open()?)))
+            .min_by_key(|(_, subscriber)| subscriber.number());
+        if let Some((group, oldest)) = oldest {
             oldest.close(Closed::Evicted);
+            // However long it takes to go, it is not to be looked at again.
+            group.remove(&oldest);
         }
     }
 

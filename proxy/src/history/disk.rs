@@ -144,10 +144,7 @@ impl Disk {
             receivers: receivers.into(),
             expires: now + u64::from(message.expiry),
         };
-        let mut waiting = self.shared.waiting();
-        waiting.bytes += entry.size();
-        waiting.entries.push_back(entry);
-        drop(waiting);
+        self.shared.waiting().push(entry);
         self.shared.more.notify_one();
     }
 
@@ -275,6 +272,11 @@ impl Shared {
 }
 
 impl Waiting {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.size();
+        self.entries.push_back(entry);
+    }
+
     /// Takes what is to be written next. What was taken before is written.
     fn take_batch(&mut self) -> Vec<Entry> {
         self.bytes -= std::mem::take(&mut self.writing);

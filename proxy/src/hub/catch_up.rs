@@ -10,13 +10,10 @@ use std::sync::Arc;
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 
-use super::outgoing::{Outgoing, framed, size};
+use super::outgoing::{Outgoing, PIECE, framed, size};
 use super::{Hub, unix_time};
 use crate::history::memory::Memory;
 use crate::history::{CATCH_UP_PER_CHANNEL, Fetched, Unavailable, newest};
-
-/// A piece has as many messages as begin within this, bytes.
-const PIECE: usize = 256 << 10;
 
 /// What memory has for a subscriber, read in the step in which it registers.
 #[derive(Debug)]

@@ -18,6 +18,9 @@ pub(crate) enum Format {
     Binary,
 }
 
+/// What goes to a client at a time: as many messages as begin within this, bytes.
+pub(crate) const PIECE: usize = 256 << 10;
+
 /// More than a message takes beside its body when it is encoded.
 const FRAME: usize = 192;
 

@@ -12,14 +12,11 @@ use pullgate_compat::message::MessageId;
 
 use super::Hub;
 use super::catch_up::{self, Unread};
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, PIECE};
 use crate::history::Archive;
 
 /// For how long what is in a catch-up may come live as well, from Redis.
 const OVERLAP: Duration = Duration::from_secs(30);
-
-/// Messages that go out together, as many as begin within this, bytes.
-const TOGETHER: usize = 256 << 10;
 
 /// Messages that other nodes may have delivered before this one hears of them.
 const SOON: u64 = 10_000;
@@ -208,10 +205,10 @@ impl Had {
 }
 
 impl Queue {
-    /// Takes what goes together; the rest is counted still.
-    fn take_some(&mut self, into: &mut Vec<Arc<Outgoing>>) {
+    /// Takes a piece; the rest is counted still.
+    fn take_piece(&mut self, into: &mut Vec<Arc<Outgoing>>) {
         let mut taken = 0;
-        while taken < TOGETHER
+        while taken < PIECE
             && let Some(message) = self.messages.pop_front()
         {
             taken += message.size();
@@ -348,7 +345,7 @@ impl Subscription {
         missed
     }
 
-    /// Waits for messages and moves what is queued behind `into`, as much as goes together.
+    /// Waits for messages and moves what is queued behind `into`, as much as is a piece.
     ///
     /// # Errors
     /// When the hub has given this subscriber up and nothing is left in the queue.
@@ -377,7 +374,7 @@ impl Subscription {
             queue.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        queue.take_some(into);
+        queue.take_piece(into);
         Poll::Ready(Ok(()))
     }
 }

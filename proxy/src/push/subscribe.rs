@@ -98,7 +98,7 @@ fn messages(first: &[Arc<Message>], rest: Missed, format: Format) -> Response<Bo
             Some((caught_up(&piece, format), rest))
         };
         let pieces = stream::iter([first]).chain(stream::unfold(rest, next));
-        *response.body_mut() = Body::Events(Box::pin(pieces));
+        *response.body_mut() = Body::Pieces(Box::pin(pieces));
     }
     response
 }

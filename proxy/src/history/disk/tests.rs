@@ -232,3 +232,26 @@ async fn what_was_appended_is_written_when_it_closes() {
     );
     disk.close();
 }
+
+#[test]
+fn what_waits_to_be_written_counts_until_it_is() {
+    let mut waiting = Waiting::default();
+    let mut pushed = 0;
+    while waiting.bytes < MAX_WAITING {
+        pushed += 1;
+        let mut entry = entry(pushed, &[1], 0);
+        Arc::make_mut(&mut entry.message).body = Body::from("7 bytes");
+        waiting.push(entry);
+    }
+    assert!(pushed < 300_000, "{pushed}");
+    let mut written = 0;
+    while !waiting.entries.is_empty() {
+        let before = waiting.bytes - waiting.writing;
+        written += waiting.take_batch().len();
+        assert_eq!(waiting.bytes, before);
+        assert!(waiting.writing < BATCH + 1000);
+    }
+    assert_eq!(u64::try_from(written).unwrap(), pushed);
+    assert!(waiting.take_batch().is_empty());
+    assert_eq!(waiting.bytes, 0);
+}
