@@ -19,6 +19,7 @@
 //! | [`websocket`] | websocket clients that do not read, or break the protocol |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
+//! | [`bounds`] | what clients that read nothing cost |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
@@ -40,6 +41,7 @@
 mod adopt;
 mod binary;
 mod bitrix;
+mod bounds;
 mod browser;
 mod cluster;
 mod command_line;

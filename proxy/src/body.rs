@@ -24,7 +24,7 @@ pub(crate) enum Body {
     /// The site's; its connection goes back to the pool behind the last byte.
     Upstream(Streamed, Option<Lease>),
     /// Ours, as it comes.
-    Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    Pieces(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
     /// Any of them, from within [`crate::layers`].
     Layered(UnsyncBoxBody<Bytes, BoxError>),
 }
@@ -66,8 +66,8 @@ impl HttpBody for Body {
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            Self::Events(events) => {
-                let piece = ready!(events.as_mut().poll_next(cx));
+            Self::Pieces(pieces) => {
+                let piece = ready!(pieces.as_mut().poll_next(cx));
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
             Self::Layered(body) => Pin::new(body).poll_frame(cx),
@@ -78,7 +78,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(bytes) => bytes.is_none(),
             Self::Upstream(body, _) => body.is_end_stream(),
-            Self::Events(_) => false,
+            Self::Pieces(_) => false,
             Self::Layered(body) => body.is_end_stream(),
         }
     }
@@ -89,7 +89,7 @@ impl HttpBody for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Upstream(body, _) => body.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Pieces(_) => SizeHint::default(),
             Self::Layered(body) => body.size_hint(),
         }
     }

@@ -217,7 +217,8 @@ pub(crate) struct Limits {
     pub(crate) message_ttl: Duration,
     /// How long a channel's list of messages lives in Redis. Default 24 h.
     pub(crate) channel_ttl: Duration,
-    /// What may wait for one slow subscriber, bytes, before it is closed. Default 4 MiB.
+    /// What may wait for one slow subscriber, bytes, frames and places in the queue counted, before it is
+    /// closed. Default 4 MiB.
     pub(crate) subscriber_queue: usize,
 }
 
@@ -226,7 +227,7 @@ pub(crate) struct Limits {
 pub(crate) struct History {
     /// Default disk.
     pub(crate) engine: Engine,
-    /// Bodies kept in memory, bytes; the oldest go first. Default 256 MiB.
+    /// What history in memory takes, bytes, indexes counted; the oldest go first. Default 256 MiB.
     pub(crate) max_memory: usize,
     /// Bytes on disk, about; the oldest go first. Default 4 GiB.
     pub(crate) max_disk: u64,

@@ -34,7 +34,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::Unavailable;
+use super::{Fetched, Unavailable};
 use address::Address;
 use carrier::Carrier;
 use connection::{Keeper, Link};
@@ -49,6 +49,9 @@ const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// At the end of the process, for what was accepted.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Signs of life of subscribers that may wait.
+const MAX_SIGNS: usize = 10_000;
 
 /// How long push server keeps a channel online without a sign of life.
 const ONLINE_SECONDS: u64 = 130;
@@ -91,7 +94,8 @@ pub(crate) struct Redis {
     link: Link,
     queue: Queue,
     seen: Arc<Seen>,
-    listened: mpsc::UnboundedSender<Box<[Receiver]>>,
+    /// Signs of life of subscribers. A few lost do no harm: others come before the mark is gone.
+    listened: mpsc::Sender<Box<[Receiver]>>,
     /// What the thread will run, until it is started.
     work: Mutex<Option<Work>>,
 }
@@ -100,7 +104,7 @@ struct Work {
     node: String,
     keeper: Keeper,
     carrier: Carrier,
-    listened: mpsc::UnboundedReceiver<Box<[Receiver]>>,
+    listened: mpsc::Receiver<Box<[Receiver]>>,
     online_seconds: u64,
 }
 
@@ -110,7 +114,7 @@ impl Redis {
         let node = node_name()?;
         let (keeper, link) = connection::link(settings.address);
         let (queue, carrier) = Queue::new(&node, settings.channel_ttl);
-        let (sender, listened) = mpsc::unbounded_channel();
+        let (sender, listened) = mpsc::channel(MAX_SIGNS);
         // A mark must outlive the next sign of life.
         let online_seconds = ONLINE_SECONDS.max(settings.ping_interval.as_secs() + 10);
         Ok(Self {
@@ -173,10 +177,16 @@ impl Redis {
         .await
     }
 
-    /// Those of the messages that are still there.
-    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
-        self.ask(PATIENCE, async |redis| commands::fetch(redis, ids).await)
-            .await
+    /// See [`super::Archive::fetch`].
+    pub(crate) async fn fetch(
+        &self,
+        ids: &[MessageId],
+        room: usize,
+    ) -> Result<Fetched, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::fetch_some(redis, ids, room).await
+        })
+        .await
     }
 
     /// The greatest id that this node knows.
@@ -186,8 +196,8 @@ impl Redis {
 
     /// Tells the other nodes that somebody listens here.
     pub(crate) fn mark_online(&self, receivers: &[Receiver]) {
-        // The other end goes with the process.
-        let _ = self.listened.send(receivers.into());
+        // Full while Redis is slow, or a client sends signs without end.
+        let _ = self.listened.try_send(receivers.into());
     }
 
     /// Which of the channels somebody listens to, at any node; none while Redis is unreachable.

@@ -219,5 +219,5 @@ async fn collect(app: &App, body: Incoming) -> Result<Bytes, Uncollected> {
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.into())
+    Ok(whole.into_boxed_slice().into())
 }

@@ -12,7 +12,7 @@ use super::{Audience, commands};
 /// Sets the marks of channels that are listened to. While Redis is unreachable there are none to renew; when
 /// it is back all are set.
 pub(super) async fn mark(
-    mut listened: mpsc::UnboundedReceiver<Box<[Receiver]>>,
+    mut listened: mpsc::Receiver<Box<[Receiver]>>,
     audience: Arc<dyn Audience>,
     link: Link,
     seconds: u64,
