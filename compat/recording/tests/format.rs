@@ -38,7 +38,7 @@ fn bare(value: Value) -> Value {
 
 #[test]
 fn every_recording_survives() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/push-server-0.4.0");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/push-server-0.4.0");
     let mut read = 0;
     for directory in [directory.clone(), directory.join("cluster")] {
         for entry in std::fs::read_dir(directory).unwrap() {

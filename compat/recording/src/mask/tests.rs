@@ -22,7 +22,7 @@ use super::*;
 use crate::format::Recording;
 
 fn recordings() -> Vec<Recording> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/push-server-0.4.0");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/push-server-0.4.0");
     let mut all = Vec::new();
     for folder in ["", "cluster"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::Failure;
 use crate::config::{Address, Origin, file};
 
-/// What `pullgate record` is told.
+/// Stand in front of a push server and write down what passes, for `pullgate replay`.
 #[derive(Debug, Args)]
 pub(crate) struct Record {
     /// Where clients connect to: IP:port. With several, the first goes with the first --upstream, and so on
