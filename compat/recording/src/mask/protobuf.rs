@@ -1,7 +1,7 @@
 //! Protobuf, masked where it stands: every substitute is as long as what it stands for, so nothing
 //! around it changes. The schema is `compat/proto/pull.proto`.
 
-use pullgate_compat::wire::{decode_request, decode_response};
+use pullgate_compat::wire::{self, Field, decode_request, decode_response};
 
 use super::ids::Ids;
 use super::{json, text};
@@ -119,13 +119,6 @@ fn replace(value: &mut [u8], substitute: &[u8]) {
     }
 }
 
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
-const GROUP: u64 = 3;
-const GROUP_END: u64 = 4;
-const FIXED32: u64 = 5;
-
 /// What a field holds, where it stands.
 enum Value<'a> {
     Bytes(&'a mut [u8]),
@@ -149,69 +142,23 @@ impl Value<'_> {
 /// Calls `visit` for each field. What cannot be read is masked as text.
 fn fields(data: &mut [u8], mut visit: impl FnMut(u32, Value<'_>)) {
     let mut rest = data;
-    while !rest.is_empty() {
-        let Some(Field {
-            number,
-            wire_type,
-            start,
-            end,
-        }) = field(rest)
-        else {
-            return text::mask(rest);
-        };
-        let (field, behind) = rest.split_at_mut(end.min(rest.len()));
-        let value = field.get_mut(start..).unwrap_or_default();
-        visit(
-            number,
-            match wire_type {
-                BYTES => Value::Bytes(value),
-                GROUP | GROUP_END => Value::Nothing,
-                _ => Value::Number(value),
-            },
-        );
-        rest = behind;
-    }
-}
-
-/// Where a field's value begins and ends.
-struct Field {
-    number: u32,
-    wire_type: u64,
-    start: usize,
-    end: usize,
-}
-
-/// The first field of `data`.
-fn field(data: &[u8]) -> Option<Field> {
-    let (key, start) = varint(data, 0)?;
-    let wire_type = key & 7;
-    let (start, end) = match wire_type {
-        VARINT => (start, varint(data, start)?.1),
-        FIXED64 => (start, start + 8),
-        BYTES => {
-            let (length, start) = varint(data, start)?;
-            (start, start.checked_add(usize::try_from(length).ok()?)?)
-        }
-        GROUP | GROUP_END => (start, start),
-        FIXED32 => (start, start + 4),
-        _ => return None,
-    };
-    (end <= data.len()).then_some(Field {
-        number: u32::try_from(key >> 3).ok()?,
-        wire_type,
+    while let Some(Field {
+        number,
+        value,
         start,
         end,
-    })
-}
-
-/// The number that begins at `at`, and where it ends.
-fn varint(data: &[u8], at: usize) -> Option<(u64, usize)> {
-    let mut number = 0;
-    for (place, byte) in data.get(at..)?.iter().take(10).enumerate() {
-        number |= u64::from(byte & 0x7f).checked_shl(7 * u32::try_from(place).ok()?)?;
-        if byte & 0x80 == 0 {
-            return Some((number, at + place + 1));
-        }
+    }) = Field::first(rest)
+    {
+        let kind: fn(_) -> _ = match value {
+            wire::Value::Bytes(_) => Value::Bytes,
+            wire::Value::Varint(_) | wire::Value::Fixed32(_) | wire::Value::Fixed64 => {
+                Value::Number
+            }
+            wire::Value::GroupStart | wire::Value::GroupEnd => |_| Value::Nothing,
+        };
+        let (field, behind) = rest.split_at_mut(end);
+        visit(number, kind(field.get_mut(start..).unwrap_or_default()));
+        rest = behind;
     }
-    None
+    text::mask(rest);
 }
