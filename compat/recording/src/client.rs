@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::format::{Ending, Request, Response, ServerClosed};
 use crate::headers;
+use crate::wire::Unreadable;
 use incoming::Incoming;
 
 mod incoming;
@@ -100,6 +101,12 @@ impl Failure {
             error: Some(self.to_string()),
             ..Response::default()
         }
+    }
+}
+
+impl From<Unreadable> for Failure {
+    fn from(_: Unreadable) -> Self {
+        Self::Unparsable
     }
 }
 

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::payload::{self, Payload};
+pub use action::Action;
+pub(crate) use action::Parts;
+
+mod action;
 
 /// One scenario.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,91 +57,6 @@ pub struct Step {
     /// What.
     #[serde(flatten)]
     pub action: Action,
-}
-
-/// The kinds of steps.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "FORMAT.md has every member")]
-pub enum Action {
-    Http {
-        service: String,
-        request: Request,
-        response: Response,
-    },
-    PollStart {
-        service: String,
-        conn: String,
-        request: Request,
-    },
-    PollEnd {
-        conn: String,
-        response: Response,
-    },
-    PollPending {
-        conn: String,
-        for_ms: u64,
-        pending: bool,
-    },
-    PollAbort {
-        conn: String,
-    },
-    WsOpen {
-        service: String,
-        conn: String,
-        target: String,
-        request: Request,
-        response: Response,
-    },
-    WsSend {
-        conn: String,
-        #[serde(flatten)]
-        frame: Frame,
-    },
-    WsRecv {
-        conn: String,
-        #[serde(flatten)]
-        frame: Frame,
-    },
-    WsQuiet {
-        conn: String,
-        for_ms: u64,
-        quiet: bool,
-    },
-    WsClose {
-        conn: String,
-        by: Side,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        code: Option<u16>,
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        reason: Option<String>,
-    },
-    WsEnd {
-        conn: String,
-        how: Ending,
-        close_frame_seen: bool,
-    },
-    Sleep {
-        ms: u64,
-    },
-    Raw {
-        service: String,
-        #[serde(flatten, with = "request_bytes")]
-        request: Payload,
-        #[serde(flatten, with = "response_bytes")]
-        response: Payload,
-        server_closed: ServerClosed,
-        waited_ms: u64,
-        after_ms: f64,
-    },
-    RedisDump {
-        keys: Vec<Value>,
-    },
-    RedisPubsub {
-        channel: String,
-        #[serde(flatten, with = "data_bytes")]
-        data: Payload,
-    },
 }
 
 /// One request. Headers are in their order and case.
@@ -206,6 +125,16 @@ pub struct Frame {
     /// The opcode that was sent, where it is one that does not exist.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub opcode_number: Option<u8>,
+}
+
+impl Frame {
+    /// The opcode as reports show it: of one that does not exist, its number.
+    pub(crate) fn shown_opcode(&self) -> String {
+        match self.opcode_number {
+            Some(number) => number.to_string(),
+            None => self.opcode.clone(),
+        }
+    }
 }
 
 /// Who closed.

@@ -7,6 +7,7 @@
 //! | [`record`] | writes them: `tap` sees what passes, `mask` takes the secrets out |
 //! | [`replay`] | plays recordings again and reports what differs |
 //! | `play` | one recording, step by step, through [`client`] |
+//! | `wire` | HTTP and websocket frames, for `tap` and [`client`] |
 //! | `compare` | what is compared, and what may differ; `message`, `mids` and `stats` help |
 //! | [`allowed`] | the reviewed list of differences |
 
@@ -25,3 +26,4 @@ pub mod replay;
 mod short;
 mod stats;
 mod tap;
+mod wire;

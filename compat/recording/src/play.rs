@@ -125,7 +125,7 @@ impl<'a> Player<'a> {
     async fn steps(&mut self) {
         for (number, step) in self.recording.steps.iter().enumerate() {
             self.number = number;
-            if pace::is_clients(&step.action) {
+            if step.action.parts().by == Side::Client {
                 self.pace.turn(step).await;
             }
             self.step(step).await;

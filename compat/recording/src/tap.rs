@@ -7,9 +7,6 @@
 
 mod connection;
 mod exchange;
-mod frames;
-mod head;
-mod http;
 pub(crate) mod paths;
 mod websocket;
 
@@ -36,11 +33,6 @@ use paths::PushPaths;
 const MOST_BODY: usize = 4 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why a connection is not read any further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Unreadable(&'static str);
 
 /// The server that is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]

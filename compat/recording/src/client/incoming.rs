@@ -1,4 +1,4 @@
-//! The bytes of a server, taken in the pieces that the protocol has.
+//! The bytes of a server, taken as the protocol cuts them.
 
 use std::io;
 
@@ -6,9 +6,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::Failure;
+use crate::wire::Unreadable;
 
-/// More than this is not kept waiting: no answer of a push server is near it.
-const MOST: usize = 256 << 20;
+/// More than this is not kept: no body or frame of a push server is near it.
+pub(super) const MOST: usize = 256 << 20;
 
 /// What came and was not taken yet, and where more comes from.
 pub(crate) struct Incoming {
@@ -24,8 +25,20 @@ impl Incoming {
         }
     }
 
-    pub(crate) fn waiting(&self) -> &[u8] {
-        &self.buffer
+    /// The next thing that `read` makes of what comes; `None` at the end.
+    pub(crate) async fn next<T>(
+        &mut self,
+        mut read: impl FnMut(&mut &[u8]) -> Result<Option<T>, Unreadable>,
+    ) -> Result<Option<T>, Failure> {
+        loop {
+            let mut rest = self.buffer.as_slice();
+            let thing = read(&mut rest)?;
+            let used = self.buffer.len() - rest.len();
+            self.buffer.drain(..used);
+            if thing.is_some() || !self.more().await? {
+                return Ok(thing);
+            }
+        }
     }
 
     /// Waits for more; false at the end.
@@ -40,37 +53,8 @@ impl Incoming {
         }
     }
 
-    /// The next `length` bytes.
-    pub(crate) async fn take(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
-        while self.buffer.len() < length {
-            if !self.more().await? {
-                return Err(Failure::Eof);
-            }
-        }
-        Ok(self.buffer.drain(..length).collect())
-    }
-
-    /// The next line, without its end.
-    pub(crate) async fn line(&mut self) -> Result<String, Failure> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
-                let line = self.take(end + 1).await?;
-                return Ok(String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
-            }
-            if !self.more().await? {
-                return Err(Failure::Eof);
-            }
-        }
-    }
-
     /// All that waits.
     pub(crate) fn take_all(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
-    }
-
-    /// All up to the end of the connection.
-    pub(crate) async fn rest(&mut self) -> Result<Vec<u8>, Failure> {
-        while self.more().await? {}
-        Ok(self.take_all())
     }
 }

@@ -1,6 +1,6 @@
 //! The channels that a step is about, so far as it shows.
 
-use crate::format::{Action, Frame, Request};
+use crate::format::{Action, Parts, Request, Side};
 
 /// Letters of an id as text.
 const LENGTH: usize = 32;
@@ -32,26 +32,13 @@ impl Channels {
 
     /// Whether `action` names one of them.
     pub(super) fn concern(&self, action: &Action) -> bool {
-        match action {
-            Action::Http { request, .. }
-            | Action::PollStart { request, .. }
-            | Action::WsOpen { request, .. } => self.are_in(request),
-            Action::WsSend {
-                frame: Frame { data, .. },
-                ..
-            } => self.are_in_bytes(data.as_deref().unwrap_or_default()),
-            Action::PollEnd { .. }
-            | Action::PollPending { .. }
-            | Action::PollAbort { .. }
-            | Action::WsRecv { .. }
-            | Action::WsQuiet { .. }
-            | Action::WsClose { .. }
-            | Action::WsEnd { .. }
-            | Action::Sleep { .. }
-            | Action::Raw { .. }
-            | Action::RedisDump { .. }
-            | Action::RedisPubsub { .. } => false,
-        }
+        let Parts {
+            by, request, frame, ..
+        } = action.parts();
+        let sent = frame.filter(|_| by == Side::Client);
+        let sent = sent.and_then(|frame| frame.data.as_deref());
+        request.is_some_and(|request| self.are_in(request))
+            || sent.is_some_and(|data| self.are_in_bytes(data))
     }
 
     fn are_in(&self, request: &Request) -> bool {

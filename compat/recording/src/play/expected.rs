@@ -41,7 +41,8 @@ impl Socket {
                         message,
                         frame,
                     } => {
-                        comparison.equal(&format!("{path}/opcode"), &expected.opcode, opcode);
+                        let opcodes = format!("{path}/opcode");
+                        comparison.equal(&opcodes, &expected.shown_opcode(), opcode);
                         comparison.message(&path, expected_message, message);
                         frames.push(*frame);
                         last = Some(came.at);

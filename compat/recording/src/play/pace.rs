@@ -29,10 +29,14 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(recording: &Recording) -> Self {
         let steps = &recording.steps;
-        let clients = steps.iter().filter(|step| is_clients(&step.action));
+        let clients = steps
+            .iter()
+            .filter(|step| step.action.parts().by == Side::Client);
         let mut clients: Vec<_> = clients.map(|step| step.at_ms).collect();
         clients.sort_by(f64::total_cmp);
-        let ends = steps.iter().map(|step| step.at_ms + lasts_ms(&step.action));
+        let ends = steps
+            .iter()
+            .map(|step| step.at_ms + step.action.parts().lasts_ms);
         let settlings = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         let now = Instant::now();
         Self {
@@ -91,59 +95,10 @@ pub(super) fn milliseconds(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()
 }
 
-/// Whether the client does it; what the server does is waited for.
-pub(super) fn is_clients(action: &Action) -> bool {
-    match action {
-        Action::Http { .. }
-        | Action::PollStart { .. }
-        | Action::PollAbort { .. }
-        | Action::WsOpen { .. }
-        | Action::WsSend { .. }
-        | Action::WsClose {
-            by: Side::Client, ..
-        }
-        | Action::Sleep { .. }
-        | Action::Raw { .. } => true,
-        Action::PollEnd { .. }
-        | Action::PollPending { .. }
-        | Action::WsRecv { .. }
-        | Action::WsQuiet { .. }
-        | Action::WsClose {
-            by: Side::Server, ..
-        }
-        | Action::WsEnd { .. }
-        | Action::RedisDump { .. }
-        | Action::RedisPubsub { .. } => false,
-    }
-}
-
 /// How long before this step polls and connections of its channels must have come or gone.
 fn settling(action: &Action) -> Duration {
     match matches!(action, Action::PollStart { .. }) {
         true => BETWEEN_POLLS,
         false => SETTLING,
-    }
-}
-
-fn lasts_ms(action: &Action) -> f64 {
-    match action {
-        Action::Http { response, .. } | Action::WsOpen { response, .. } => response.after_ms,
-        Action::PollPending { for_ms: ms, .. }
-        | Action::WsQuiet { for_ms: ms, .. }
-        | Action::Sleep { ms } => u32::try_from(*ms).unwrap_or(u32::MAX).into(),
-        Action::Raw {
-            after_ms,
-            waited_ms,
-            ..
-        } => after_ms + f64::from(u32::try_from(*waited_ms).unwrap_or(u32::MAX)),
-        Action::PollStart { .. }
-        | Action::PollEnd { .. }
-        | Action::PollAbort { .. }
-        | Action::WsSend { .. }
-        | Action::WsRecv { .. }
-        | Action::WsClose { .. }
-        | Action::WsEnd { .. }
-        | Action::RedisDump { .. }
-        | Action::RedisPubsub { .. } => 0.0,
     }
 }

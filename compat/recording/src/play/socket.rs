@@ -6,9 +6,10 @@ use pullgate_compat::message::MessageId;
 use tokio::time::{Instant, timeout_at};
 
 use super::channels::Channels;
-use crate::client::websocket::{Arrival, Event, NO_CODE, WebSocket};
+use crate::client::websocket::{Arrival, Event, WebSocket};
 use crate::format::{Ending, Frame};
 use crate::message::{Form, Message, split};
+use crate::wire::frames::NO_CODE;
 
 /// Something that came, and when.
 pub(super) struct Came {
@@ -132,7 +133,7 @@ impl Socket {
         let messages = messages(frame).into_iter().map(|message| Came {
             at,
             what: What::Message {
-                opcode: frame.opcode.clone(),
+                opcode: frame.shown_opcode(),
                 message,
                 frame: self.frames,
             },

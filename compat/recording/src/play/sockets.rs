@@ -59,7 +59,7 @@ impl<'a> Player<'a> {
     /// The steps on this connection behind the present one, until its name is given to another.
     fn life_of(&self, conn: &str) -> impl Iterator<Item = &'a Step> {
         let behind = self.recording.steps.iter().skip(self.number + 1);
-        let of_it = behind.filter(move |step| websocket(&step.action) == Some(conn));
+        let of_it = behind.filter(move |step| step.action.parts().conn == Some(conn));
         of_it.take_while(|step| !matches!(step.action, Action::WsOpen { .. }))
     }
 
@@ -162,26 +162,5 @@ impl<'a> Player<'a> {
         } else if socket.next(until).await.is_none() {
             comparison.report("quiet", &"something", &"nothing came");
         }
-    }
-}
-
-/// The websocket that a step is about.
-fn websocket(action: &Action) -> Option<&str> {
-    match action {
-        Action::WsOpen { conn, .. }
-        | Action::WsSend { conn, .. }
-        | Action::WsRecv { conn, .. }
-        | Action::WsQuiet { conn, .. }
-        | Action::WsClose { conn, .. }
-        | Action::WsEnd { conn, .. } => Some(conn),
-        Action::Http { .. }
-        | Action::PollStart { .. }
-        | Action::PollEnd { .. }
-        | Action::PollPending { .. }
-        | Action::PollAbort { .. }
-        | Action::Sleep { .. }
-        | Action::Raw { .. }
-        | Action::RedisDump { .. }
-        | Action::RedisPubsub { .. } => None,
     }
 }

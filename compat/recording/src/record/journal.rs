@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::RecordError;
 use super::file::RecordingFile;
-use crate::format::{Action, Recording, Request, Response, Step};
+use crate::format::{Action, Recording, Step};
 use crate::mask::Mask;
 use crate::payload::Payload;
-use crate::tap::Unreadable;
+use crate::wire::Unreadable;
 
 /// How much is recorded at most.
 #[derive(Debug, Clone, Copy)]
@@ -236,35 +236,15 @@ pub(crate) fn milliseconds(time: Duration) -> f64 {
 
 /// About as many bytes as a step takes.
 fn weight(action: &Action) -> u64 {
-    let request = |request: &Request| {
+    let parts = action.parts();
+    let request = parts.request.map_or(0, |request| {
         request.target.len() + headers(&request.headers) + payload(&request.body)
-    };
-    let response = |response: &Response| headers(&response.headers) + payload(&response.body);
-    let weight = match action {
-        Action::Http {
-            request: sent,
-            response: got,
-            ..
-        }
-        | Action::WsOpen {
-            request: sent,
-            response: got,
-            ..
-        } => request(sent) + response(got),
-        Action::PollStart { request: sent, .. } => request(sent),
-        Action::PollEnd { response: got, .. } => response(got),
-        Action::WsSend { frame, .. } | Action::WsRecv { frame, .. } => payload(&frame.data),
-        Action::PollPending { .. }
-        | Action::PollAbort { .. }
-        | Action::WsQuiet { .. }
-        | Action::WsClose { .. }
-        | Action::WsEnd { .. }
-        | Action::Sleep { .. }
-        | Action::Raw { .. }
-        | Action::RedisDump { .. }
-        | Action::RedisPubsub { .. } => 0,
-    };
-    weight as u64 + 200
+    });
+    let response = parts.response.map_or(0, |response| {
+        headers(&response.headers) + payload(&response.body)
+    });
+    let frame = parts.frame.map_or(0, |frame| payload(&frame.data));
+    (request + response + frame) as u64 + 200
 }
 
 fn headers(headers: &[(String, String)]) -> usize {

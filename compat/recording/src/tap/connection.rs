@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::MOST_BODY;
 use super::exchange::Exchange;
-use super::head::{RequestHead, ResponseHead};
-use super::http::{Framing, Messages, Piece};
 use super::paths::PushPaths;
 use super::websocket::WebSocket;
-use super::{MOST_BODY, Unreadable};
 use crate::format::Ending;
 use crate::record::journal::Journal;
+use crate::wire::Unreadable;
+use crate::wire::head::{RequestHead, ResponseHead};
+use crate::wire::http::{Framing, Messages, Piece};
 
 /// Requests and their bytes that may wait for their answers.
 const MOST_WAITING: usize = 1000;

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::head::{RequestHead, ResponseHead};
-use super::http::Body;
 use crate::format::{Action, Ending, Request, Response};
 use crate::payload::Payload;
 use crate::record::journal::Journal;
+use crate::wire::head::{RequestHead, ResponseHead};
+use crate::wire::http::Body;
 
 /// One request on its way.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ const LONGEST_HEAD: usize = 64 * 1024;
 
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     Empty,
     Length(u64),
     Chunked,
@@ -16,7 +16,7 @@ pub(super) enum Framing {
 
 /// What a direction consists of.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Start line and headers. The reader must be told with [`Messages::expect`] what follows.
     Head(Vec<u8>),
     /// The message has ended.
@@ -25,17 +25,17 @@ pub(super) enum Piece {
 
 /// A body without its chunked coding.
 #[derive(Debug, Default)]
-pub(super) struct Body {
+pub(crate) struct Body {
     bytes: Vec<u8>,
     /// Bytes that went by, kept or not.
-    pub(super) length: u64,
+    pub(crate) length: u64,
     /// How many are kept.
     most: usize,
 }
 
 impl Body {
     /// The body, unless it was longer than what is kept.
-    pub(super) fn whole(self) -> Option<Vec<u8>> {
+    pub(crate) fn whole(self) -> Option<Vec<u8>> {
         (self.bytes.len() as u64 == self.length).then_some(self.bytes)
     }
 
@@ -51,7 +51,7 @@ impl Body {
 
 /// The reader of one direction.
 #[derive(Debug)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     state: State,
     /// The line or head that has begun.
     line: Vec<u8>,
@@ -72,7 +72,7 @@ enum State {
 }
 
 impl Messages {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: State::Head,
             line: Vec::new(),
@@ -82,7 +82,7 @@ impl Messages {
     }
 
     /// Says what follows the head that was just read; of its body `most` bytes are kept.
-    pub(super) fn expect(&mut self, framing: Framing, most: usize) {
+    pub(crate) fn expect(&mut self, framing: Framing, most: usize) {
         self.state = match framing {
             Framing::Empty => State::Rest(0),
             Framing::Length(length) => State::Rest(length),
@@ -96,17 +96,17 @@ impl Messages {
     }
 
     /// Says that another head follows, as after an interim response.
-    pub(super) fn expect_head(&mut self) {
+    pub(crate) fn expect_head(&mut self) {
         self.state = State::Head;
     }
 
     /// Whether a message has begun and not ended.
-    pub(super) fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         !matches!(self.state, State::Head) || !self.head.is_empty() || !self.line.is_empty()
     }
 
     /// Reads from `input` up to the end of the next piece; `None` when `input` is used up before.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Piece>, Unreadable> {
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Piece>, Unreadable> {
         loop {
             match self.state {
                 State::Head => {
@@ -172,7 +172,7 @@ impl Messages {
     }
 
     /// The connection has ended: the body that it ends, if there is one.
-    pub(super) fn finish(&mut self) -> Option<Body> {
+    pub(crate) fn finish(&mut self) -> Option<Body> {
         match self.state {
             State::UntilEnd => {
                 self.state = State::Head;

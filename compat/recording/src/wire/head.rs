@@ -12,24 +12,24 @@ type Headers = Vec<(String, String)>;
 
 /// A request without its body.
 #[derive(Debug)]
-pub(super) struct RequestHead {
-    pub(super) method: String,
-    pub(super) target: String,
+pub(crate) struct RequestHead {
+    pub(crate) method: String,
+    pub(crate) target: String,
     minor_version: u8,
     headers: Headers,
 }
 
 /// A response without its body.
 #[derive(Debug)]
-pub(super) struct ResponseHead {
-    pub(super) status: u16,
+pub(crate) struct ResponseHead {
+    pub(crate) status: u16,
     reason: String,
     minor_version: u8,
     headers: Headers,
 }
 
 impl RequestHead {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut head = httparse::Request::new(&mut headers);
         let parsed = head.parse(bytes);
@@ -49,7 +49,7 @@ impl RequestHead {
         }
     }
 
-    pub(super) fn framing(&self) -> Result<Framing, Unreadable> {
+    pub(crate) fn framing(&self) -> Result<Framing, Unreadable> {
         match transfer_coding(&self.headers) {
             Some(true) => Ok(Framing::Chunked),
             Some(false) => Err(Unreadable("a request with an unknown transfer coding")),
@@ -58,16 +58,16 @@ impl RequestHead {
     }
 
     /// Whether it asks for another protocol, so that what follows need not be HTTP.
-    pub(super) fn asks_for_upgrade(&self) -> bool {
+    pub(crate) fn asks_for_upgrade(&self) -> bool {
         self.method == "CONNECT" || values(&self.headers, "upgrade").next().is_some()
     }
 
-    pub(super) fn asks_for_websocket(&self) -> bool {
+    pub(crate) fn asks_for_websocket(&self) -> bool {
         self.method == "GET"
             && values(&self.headers, "upgrade").any(|value| value.eq_ignore_ascii_case("websocket"))
     }
 
-    pub(super) fn with_body(self, body: Payload) -> Request {
+    pub(crate) fn with_body(self, body: Payload) -> Request {
         Request {
             method: self.method,
             target: self.target,
@@ -79,7 +79,7 @@ impl RequestHead {
 }
 
 impl ResponseHead {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut head = httparse::Response::new(&mut headers);
         let parsed = head.parse(bytes);
@@ -95,7 +95,7 @@ impl ResponseHead {
     }
 
     /// How the answer to a request of this method ends.
-    pub(super) fn framing(&self, method: &str) -> Result<Framing, Unreadable> {
+    pub(crate) fn framing(&self, method: &str) -> Result<Framing, Unreadable> {
         if method == "HEAD" || matches!(self.status, 100..=199 | 204 | 304) {
             return Ok(Framing::Empty);
         }
@@ -107,11 +107,11 @@ impl ResponseHead {
     }
 
     /// Whether the websocket's frames will be in a form of their own, such as compressed.
-    pub(super) fn extension(&self) -> Option<&str> {
+    pub(crate) fn extension(&self) -> Option<&str> {
         values(&self.headers, "sec-websocket-extensions").find(|value| !value.is_empty())
     }
 
-    pub(super) fn with_body(self, body: Payload, after_ms: f64) -> Response {
+    pub(crate) fn with_body(self, body: Payload, after_ms: f64) -> Response {
         Response {
             status: self.status,
             reason: self.reason,
