@@ -228,6 +228,40 @@ fn nobody_at_the_target_is_one_clear_error() {
 }
 
 #[test]
+fn where_nothing_is_recorded_nothing_is_proved() {
+    let url = upstream(|_, _| {});
+    let directory = tempfile::tempdir().unwrap();
+    let error = |path: &Path| {
+        let output = pullgate()
+            .args(["replay", "--target", &url])
+            .arg(path)
+            .output()
+            .unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let says = |path: &Path, what: &str| {
+        let error = error(path);
+        assert_eq!(error, format!("{}: {what}\n", path.display()));
+    };
+    says(directory.path(), "no recordings (*.json)");
+    let empty = directory.path().join("empty.json");
+    std::fs::write(&empty, "\n").unwrap();
+    says(&empty, "the file is empty");
+
+    let nothing = "nothing in it came from a server: there is nothing to compare";
+    let without_steps = changed(directory.path(), "options_sub", |steps| {
+        *steps = Value::Array(Vec::new());
+    });
+    says(&without_steps, nothing);
+    let asked_only = changed(directory.path(), "poll_between_polls", |steps| {
+        steps.as_array_mut().unwrap().truncate(1);
+        assert_eq!(steps[0]["kind"], "poll-start");
+    });
+    says(&asked_only, nothing);
+}
+
+#[test]
 fn whatever_answers_the_play_ends_with_a_report() {
     let answers: [&[u8]; 3] = [
         b"",

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::allowed::{AllowError, Allowed, Stale};
 use crate::client::Target;
-use crate::format::Recording;
+use crate::format::{Recording, Step};
 use crate::play::play;
 
 /// What to play, and where.
@@ -50,6 +50,12 @@ pub enum ReplayError {
     /// A folder without recordings.
     #[error("{}: no recordings (*.json)", .0.display())]
     Nothing(PathBuf),
+    /// A file without content.
+    #[error("{}: the file is empty", .0.display())]
+    Empty(PathBuf),
+    /// A recording that any server would repeat.
+    #[error("{}: nothing in it came from a server: there is nothing to compare", .0.display())]
+    Silent(PathBuf),
     /// Nobody listens at the target.
     #[error("{target}: {error}")]
     Unreachable {
@@ -209,10 +215,19 @@ fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 fn recording(file: &Path) -> Result<Recording, ReplayError> {
     let bytes = std::fs::read(file).map_err(|error| unreadable(file, error))?;
-    serde_json::from_slice(&bytes).map_err(|error| ReplayError::Malformed {
-        file: file.to_owned(),
-        error,
-    })
+    if bytes.trim_ascii().is_empty() {
+        return Err(ReplayError::Empty(file.to_owned()));
+    }
+    let recording: Recording =
+        serde_json::from_slice(&bytes).map_err(|error| ReplayError::Malformed {
+            file: file.to_owned(),
+            error,
+        })?;
+    let came = |step: &Step| step.action.parts().came;
+    match recording.steps.iter().any(came) {
+        true => Ok(recording),
+        false => Err(ReplayError::Silent(file.to_owned())),
+    }
 }
 
 fn unreadable(file: &Path, error: std::io::Error) -> ReplayError {
