@@ -323,6 +323,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_read_alike() {
+        for length in [0, 125, 126, 300] {
+            for (opcode, masked) in [(0, true), (2, false), (PING, true), (11, true)] {
+                let frame = || RawFrame {
+                    fin: opcode != 0,
+                    rsv: 4,
+                    masked,
+                    ..RawFrame::client(opcode, vec![7; length])
+                };
+                assert_eq!(frames(&frame().encode(), 9), [frame()]);
+                let again = frame().recorded(Side::Client);
+                assert_eq!(again.map(|again| RawFrame::of(&again)), Ok(frame()));
+            }
+        }
+        let long = RawFrame::client(BINARY, vec![0; 1 << 16]).encode();
+        assert_eq!(
+            long.get(..10),
+            Some(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0][..])
+        );
+    }
+
+    #[test]
+    fn fragments_become_messages() {
+        let part = |fin, opcode, payload: &[u8]| RawFrame {
+            fin,
+            ..RawFrame::client(opcode, payload.to_vec())
+        };
+        let mut joiner = Joiner::new(6);
+        assert_eq!(joiner.add(part(false, 1, b"a")), Ok(None));
+        let ping = joiner.add(part(true, PING, b""));
+        assert_eq!(ping, Ok(Some(part(true, PING, b""))));
+        assert_eq!(joiner.add(part(false, CONTINUATION, b"b")), Ok(None));
+        let whole = joiner.add(part(true, CONTINUATION, b"c"));
+        assert_eq!(whole, Ok(Some(part(true, 1, b"abc"))));
+
+        assert!(joiner.add(part(true, CONTINUATION, b"")).is_err());
+        assert_eq!(joiner.add(part(false, 1, b"abcd")), Ok(None));
+        assert_eq!(joiner.add(part(true, CONTINUATION, b"efg")), Err(TOO_LONG));
+        assert_eq!(joiner.add(part(false, 1, b"")), Ok(None));
+        assert!(joiner.add(part(true, 1, b"")).is_err());
+    }
+
+    #[test]
     fn a_frame_that_never_came_whole_is_filled_up() {
         let mut reader = FrameReader::new(300);
         assert_eq!(reader.next(&mut &b"\x82\x84\x01\x02"[..]), None);
