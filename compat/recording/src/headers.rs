@@ -1,11 +1,19 @@
 //! Headers as they are recorded: pairs in their order.
 
-/// The first value of the header `name`, in any case.
-pub(crate) fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let mut named = headers
+/// All values of the header `name`, in any case.
+pub(crate) fn values<'a>(
+    headers: &'a [(String, String)],
+    name: &str,
+) -> impl Iterator<Item = &'a str> {
+    headers
         .iter()
-        .filter(|(other, _)| other.eq_ignore_ascii_case(name));
-    named.next().map(|(_, value)| value.as_str())
+        .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+}
+
+/// The first of them.
+pub(crate) fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    values(headers, name).next()
 }
 
 /// Whether the body is sent in chunks.

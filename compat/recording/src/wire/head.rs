@@ -3,6 +3,7 @@
 use super::Unreadable;
 use super::http::Framing;
 use crate::format::{Request, Response};
+use crate::headers::values;
 use crate::payload::Payload;
 
 /// More headers than any client or server sends.
@@ -136,13 +137,6 @@ fn owned(headers: &[httparse::Header<'_>]) -> Headers {
 
 fn version(minor: u8) -> String {
     format!("HTTP/1.{minor}")
-}
-
-fn values<'a>(headers: &'a Headers, name: &'static str) -> impl Iterator<Item = &'a str> {
-    headers
-        .iter()
-        .filter(move |(found, _)| found.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim())
 }
 
 /// Whether the body is chunked last; `None` if it has no transfer coding.
