@@ -1,5 +1,6 @@
 //! A websocket client: it sends what was recorded, right or wrong, and queues what comes.
 
+use pullgate_compat::websocket::Opcode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use super::incoming::{Incoming, MOST};
 use super::{Failure, Upgraded};
 use crate::format::{Ending, Frame, Side};
-use crate::wire::frames::{CLOSE, FrameReader, Joiner, NO_CODE, PING, PONG, RawFrame};
+use crate::wire::frames::{FrameReader, Joiner, NO_CODE, RawFrame};
 
 /// Something that came, and when.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl WebSocket {
     /// Sends a close frame; without a code, an empty one.
     pub(crate) fn close(&self, code: Option<u16>, reason: &str) {
         let data = code.map(|code| [&code.to_be_bytes(), reason.as_bytes()].concat());
-        let frame = RawFrame::client(CLOSE, data.unwrap_or_default());
+        let frame = RawFrame::client(Opcode::Close, data.unwrap_or_default());
         let _ = self.outgoing.send(frame.encode());
     }
 }
@@ -131,13 +132,13 @@ impl Reader {
         let Some(frame) = self.joiner.add(frame.ok_or(Failure::Eof)?)? else {
             return Ok(());
         };
-        if frame.opcode == CLOSE {
+        if frame.is(Opcode::Close) {
             let (code, reason) = frame.close().unwrap_or_default();
             self.report(Event::Close(code.unwrap_or(NO_CODE), reason));
             return Ok(());
         }
-        if frame.opcode == PING && self.answers_pings {
-            let pong = RawFrame::client(PONG, frame.payload.clone().unwrap_or_default());
+        if frame.is(Opcode::Ping) && self.answers_pings {
+            let pong = RawFrame::client(Opcode::Pong, frame.payload.clone().unwrap_or_default());
             let _ = self.outgoing.send(pong.encode());
         }
         self.report(Event::Frame(frame.recorded(Side::Server)?));

@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use pullgate_compat::websocket::Opcode;
+
 use super::MOST_BODY;
 use crate::format::{Action, Ending, Side};
 use crate::record::journal::Journal;
 use crate::wire::Unreadable;
-use crate::wire::frames::{CLOSE, FrameReader, Joiner, NO_CODE};
+use crate::wire::frames::{FrameReader, Joiner, NO_CODE};
 
 /// Both directions behind a 101.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl WebSocket {
         journal: &Journal,
     ) -> Result<(), Unreadable> {
         while let Some(raw) = self.server.next(&mut data) {
-            let action = if raw.opcode == CLOSE {
+            let action = if raw.is(Opcode::Close) {
                 let (code, reason) = raw.close().unwrap_or_default();
                 self.server_closed = true;
                 Action::WsClose {
