@@ -19,8 +19,6 @@ mod layers;
 mod log;
 mod php_hook;
 mod push;
-mod record;
-mod replay;
 mod route;
 mod secrets;
 mod server;
@@ -115,17 +113,9 @@ fn command(command: Command) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Replay {
-            recordings,
-            target,
-            allow,
-            jobs,
-        } => replay::run(&pullgate_recording::replay::Options {
-            recordings,
-            target,
-            allow,
-            jobs: jobs.into(),
-        }),
+        #[cfg(feature = "recording")]
+        Command::Replay(arguments) => cli::replay::run(arguments),
+        #[cfg(feature = "recording")]
         Command::Record(arguments) => {
             log::start(&Log {
                 level: "info".to_owned(),
@@ -133,7 +123,7 @@ fn command(command: Command) -> Result<(), Failure> {
                 access: false,
             });
             raise_file_limit();
-            record::run(arguments, signals::stop()?)
+            cli::record::run(arguments, signals::stop()?)
         }
     }
 }

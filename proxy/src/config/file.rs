@@ -68,11 +68,13 @@ fn load_as(path: &Path, how: impl for<'a> FnOnce(Reading<'a>) -> Reading<'a>) ->
 }
 
 /// A duration of the command line.
+#[cfg(feature = "recording")]
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, Mismatch> {
     units::duration(text, "a duration with a unit, such as \"10m\"".to_owned())
 }
 
 /// A size of the command line.
+#[cfg(feature = "recording")]
 pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
     units::size(text, "a size with a unit, such as \"64MiB\"".to_owned())
 }
