@@ -28,25 +28,39 @@ pub(crate) fn serve(app: &App, path: &str) -> Response<Body> {
     }
 }
 
-/// Whether to send clients here. While Redis is away a node that has begun goes on to serve the site, and
-/// so do all others, which are no better off: only who asks for `push` is sent away.
+/// Whether to send clients here, and what is broken. While Redis is away, or a disk is full, a node that has begun
+/// goes on to serve the site, and it may be the same for all others: only who asks for `push` is sent away.
 fn ready(app: &App, push: bool) -> Response<Body> {
-    let Archive::Redis(redis) = app.hub.archive() else {
-        return push::answer(StatusCode::OK, "ok\n");
-    };
-    match redis.away() {
-        None => push::answer(StatusCode::OK, "ok\n"),
-        Some(away) => {
-            let refuse = match push {
-                true => away > HICCUP,
-                false => redis.connections() == 0 && away < BEGINNING,
-            };
-            let status = match refuse {
-                true => StatusCode::SERVICE_UNAVAILABLE,
-                false => StatusCode::OK,
-            };
-            push::answer(status, format!("Redis is away for {} s\n", away.as_secs()))
+    let mut broken: Vec<String> = Vec::new();
+    let mut refuse = false;
+    match app.hub.archive() {
+        Archive::None => {}
+        Archive::Disk(disk) => {
+            if let Some(why) = disk.trouble() {
+                refuse = push;
+                broken.push(format!("history is not written: {why}"));
+            }
         }
+        Archive::Redis(redis) => {
+            if let Some(away) = redis.away() {
+                refuse = match push {
+                    true => away > HICCUP,
+                    false => redis.connections() == 0 && away < BEGINNING,
+                };
+                broken.push(format!("Redis is away for {} s", away.as_secs()));
+            }
+        }
+    }
+    if let Some(why) = app.state.trouble() {
+        broken.push(format!("new guests get no number: {why}"));
+    }
+    let status = match refuse {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    match broken.is_empty() {
+        true => push::answer(status, "ok\n"),
+        false => push::answer(status, broken.join("\n") + "\n"),
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod aside;
 mod body;
 mod cli;
 mod config;
@@ -167,7 +168,7 @@ fn run(config: Config) -> Result<(), Failure> {
         false => None,
     };
     // Ids of messages never repeat: each start takes a second that none took before.
-    let start = state.raise("message_start", 1, unix_time().as_secs())?;
+    let start = state.message_start(unix_time().as_secs());
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,

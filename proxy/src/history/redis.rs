@@ -67,6 +67,17 @@ pub(crate) struct Counter<'a> {
     pub(crate) skipped: &'a [Range<u64>],
 }
 
+/// A counter that was raised.
+pub(crate) struct Raised {
+    pub(crate) last: u64,
+    /// The greatest number that was left out because Redis had lost some, now or before; 0: none.
+    pub(crate) lost: u64,
+    /// Whether that was now.
+    pub(crate) is_news: bool,
+    /// What the counter ever jumped over.
+    pub(crate) skipped: Vec<Range<u64>>,
+}
+
 /// Those who listen at this node: the hub.
 pub(crate) trait Audience: Send + Sync {
     /// Delivers a message to those of `receivers` that are here.
@@ -230,13 +241,33 @@ impl Redis {
             .await;
     }
 
-    /// Reserves `count` numbers that no node has; the last of them, and which the counter ever jumped
-    /// over. For a `count` of 0, the greatest number that any node has.
+    /// What a key of our own holds.
+    pub(crate) async fn value(&self, key: &str) -> Result<Option<String>, Unavailable> {
+        self.ask(PATIENCE, async |redis| commands::value(redis, key).await)
+            .await
+    }
+
+    /// Sets a key of our own for so many seconds; false if it does not hold `from`.
+    pub(crate) async fn exchange(
+        &self,
+        key: &str,
+        from: Option<&str>,
+        to: &str,
+        seconds: u32,
+    ) -> Result<bool, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::exchange(redis, key, from, to, seconds).await
+        })
+        .await
+    }
+
+    /// Reserves `count` numbers that no node has, up to `last`. With a `count` of 0 that is the greatest number
+    /// that any node has.
     pub(crate) async fn reserve(
         &self,
         counter: &Counter<'_>,
         count: u64,
-    ) -> Result<(u64, Vec<Range<u64>>), Unavailable> {
+    ) -> Result<Raised, Unavailable> {
         self.ask(PATIENCE, async |redis| {
             commands::reserve(redis, counter, count).await
         })

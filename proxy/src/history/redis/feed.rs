@@ -222,11 +222,7 @@ impl Feed {
     }
 
     /// Delivers messages in this order; those that are not there yet are read.
-    async fn deliver(
-        &mut self,
-        redis: &mut MultiplexedConnection,
-        mut due: Vec<(MessageId, Due)>,
-    ) {
+    async fn deliver(&mut self, redis: &mut MultiplexedConnection, mut due: Vec<(MessageId, Due)>) {
         let unread: Vec<MessageId> = due
             .iter()
             .filter(|(_, due)| due.message.is_none())
