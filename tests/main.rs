@@ -12,6 +12,7 @@
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
+//! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis away |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
@@ -34,6 +35,7 @@ mod bitrix;
 mod browser;
 mod cluster;
 mod command_line;
+mod degraded;
 mod guest_push;
 mod guests;
 mod harness;
