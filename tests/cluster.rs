@@ -279,6 +279,74 @@ fn who_is_online_at_one_node_is_online_at_all() {
 }
 
 #[test]
+fn who_has_left_every_node_is_offline() {
+    let redis = RedisServer::start();
+    let (a, b) = (redis.node(), redis.node());
+    // Both have said that they are pullgate's.
+    let mut told = redis.connection();
+    wait_for(|| {
+        told.keys::<_, Vec<String>>("pullgate:process:*")
+            .unwrap()
+            .len()
+            == 2
+    });
+    let target = format!("/bitrix/pub/?CHANNEL_ID={A}");
+    let online = |node: &Server| get(&node.publish, &target, &[]).body.contains(A);
+    let (mut at_a, mut at_b) = (listen(&a, ""), listen(&b, ""));
+    // So that both marks are there.
+    let marks = [
+        b"pullgate:channel:online:".as_slice(),
+        &HEXLOWER.decode(A.as_bytes()).unwrap(),
+    ];
+    let marks = marks.concat();
+    wait_for(|| told.zcard::<_, usize>(&marks).unwrap() == 2);
+    at_a.close(None).unwrap();
+    drop(at_a);
+    wait_for(|| told.zcard::<_, usize>(&marks).unwrap() == 1);
+    assert!(online(&a) && online(&b));
+    at_b.close(None).unwrap();
+    drop(at_b);
+    wait_for(|| !online(&a) && !online(&b));
+
+    // Where push server runs too, nobody knows who listens there: the mark goes by itself.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let report = format!("{{\"pid\":1,\"date\":{now},\"processUniqueId\":\"n0de\"}}");
+    let _: () = told.hset("stats", "n0de", report).unwrap();
+    let socket = listen(&a, "");
+    wait_for(|| told.zcard::<_, usize>(&marks).unwrap() == 1);
+    drop(socket);
+    wait_for(|| told.zcard::<_, usize>(&marks).unwrap() == 0);
+    assert!(online(&a) && online(&b));
+}
+
+#[test]
+fn between_two_polls_a_client_stays_online() {
+    let redis = RedisServer::start();
+    let disk = String::new();
+    let memory = "[history]\nengine = \"memory\"\n".to_owned();
+    for history in [disk, memory, redis.history()] {
+        let poll = "poll_timeout = \"1s\"\n";
+        let node = redis_server::start_with_history(poll, &history);
+        if history.contains("redis") {
+            let mut told = redis.connection();
+            wait_for(|| told.exists::<_, bool>("stats").unwrap());
+        }
+        let target = format!("/bitrix/pub/?CHANNEL_ID={A}");
+        let online = || get(&node.publish, &target, &[]).body.contains(A);
+        assert!(!online());
+        let poll = format!("/bitrix/sub/?CHANNEL_ID={}", signed(&node, A));
+        for _ in 0..2 {
+            assert_eq!(get(&node.site, &poll, &[]).status, 304);
+            assert!(online());
+        }
+        wait_for(|| !online());
+        // A websocket says when it goes.
+        drop(listen(&node, ""));
+        wait_for(|| !online());
+    }
+}
+
+#[test]
 fn statistics_tell_of_all_nodes() {
     let redis = RedisServer::start();
     let (a, b) = (redis.node(), redis.node());

@@ -39,6 +39,7 @@ use address::Address;
 use carrier::Carrier;
 use connection::{Keeper, Link};
 use feed::{Feed, Seen};
+use presence::{Marks, Presence};
 use publish::{Publication, Queue, Refused};
 
 /// How long somebody waits who wants to know something from Redis.
@@ -85,6 +86,9 @@ pub(crate) trait Audience: Send + Sync {
 
     /// What somebody here listens to.
     fn listening(&self) -> Vec<Receiver>;
+
+    /// Those of the channels that nobody here listens to, nor is about to again.
+    fn left(&self, receivers: Vec<Receiver>) -> Vec<Receiver>;
 }
 
 /// How to use Redis.
@@ -102,7 +106,7 @@ pub(crate) struct Redis {
     link: Link,
     queue: Queue,
     seen: Arc<Seen>,
-    listened: mpsc::UnboundedSender<Box<[Receiver]>>,
+    presence: mpsc::UnboundedSender<Presence>,
     /// What the thread will run, until it is started.
     work: Mutex<Option<Work>>,
 }
@@ -111,7 +115,7 @@ struct Work {
     node: String,
     keeper: Keeper,
     carrier: Carrier,
-    listened: mpsc::UnboundedReceiver<Box<[Receiver]>>,
+    presence: mpsc::UnboundedReceiver<Presence>,
     online_seconds: u64,
 }
 
@@ -121,19 +125,19 @@ impl Redis {
         let node = node_name()?;
         let (keeper, link) = connection::link(settings.address);
         let (queue, carrier) = Queue::new(&node, settings.channel_ttl);
-        let (sender, listened) = mpsc::unbounded_channel();
+        let (sender, presence) = mpsc::unbounded_channel();
         // A mark must outlive the next sign of life.
         let online_seconds = ONLINE_SECONDS.max(settings.ping_interval.as_secs() + 10);
         Ok(Self {
             link,
             queue,
             seen: Arc::new(Seen::nothing()),
-            listened: sender,
+            presence: sender,
             work: Mutex::new(Some(Work {
                 node,
                 keeper,
                 carrier,
-                listened,
+                presence,
                 online_seconds,
             })),
         })
@@ -159,8 +163,8 @@ impl Redis {
                 runtime.block_on(async {
                     let feed = Feed::new(&work.node, Arc::clone(&audience), Arc::clone(&seen));
                     let carrying = work.carrier.carry_out(link.clone(), seen);
-                    let marking =
-                        presence::mark(work.listened, audience, link, work.online_seconds);
+                    let marks = Marks::new(work.node, audience, link, work.online_seconds);
+                    let marking = marks.keep(work.presence);
                     tokio::join!(work.keeper.keep(feed), carrying, marking);
                 });
             })?;
@@ -198,7 +202,14 @@ impl Redis {
     /// Tells the other nodes that somebody listens here.
     pub(crate) fn mark_online(&self, receivers: &[Receiver]) {
         // The other end goes with the process.
-        let _ = self.listened.send(receivers.into());
+        let _ = self.presence.send(Presence::Here(receivers.into()));
+    }
+
+    /// Tells them that nobody listens here any more, if that is still so after some time.
+    pub(crate) fn left(&self, receivers: Vec<Receiver>, after: Duration) {
+        if !receivers.is_empty() {
+            let _ = self.presence.send(Presence::Left(receivers, after));
+        }
     }
 
     /// Which of the channels somebody listens to, at any node; none while Redis is away.

@@ -54,9 +54,10 @@ async fn poll(
 ) -> Response<Body> {
     let _connected = core.app.statistics.connected(Transport::Poll);
     let subscribed = core.app.hub.subscribe(core.index, channels, mid).await;
-    let Ok((subscription, missed)) = subscribed else {
+    let Ok((mut subscription, missed)) = subscribed else {
         return poll_refusal(Status::NoLastMessages);
     };
+    subscription.will_come_again();
     if !missed.is_empty() {
         return messages(&missed, format);
     }

@@ -10,6 +10,7 @@ use redis::{RedisError, Value, cmd, pipe};
 
 use super::{Counter, Raised};
 use crate::history::CATCH_UP_PER_CHANNEL;
+use crate::hub::unix_time;
 
 /// The first ten digits of every message id.
 pub(super) const START_DATE: &str = "server:startdate";
@@ -17,6 +18,10 @@ pub(super) const START_DATE: &str = "server:startdate";
 pub(super) const COUNTER: &str = "server:messagecounter";
 /// Field by process: its statistics, as JSON.
 const STATISTICS: &str = "stats";
+
+/// With a process's name behind it: there while that is one of pullgate's, and for this long after its last report.
+const PROCESS: &str = "pullgate:process:";
+const PROCESS_SECONDS: u64 = 180;
 
 /// Channels in one pipeline: enough to be quick, few enough for Redis to serve others between two.
 pub(super) const MANY: usize = 500;
@@ -29,6 +34,11 @@ pub(super) fn list_key(receiver: &Receiver) -> Vec<u8> {
 /// There while somebody listens to the channel.
 fn online_key(receiver: &Receiver) -> Vec<u8> {
     channel_key("online", receiver)
+}
+
+/// pullgate's nodes at which somebody does, and until when that holds without a sign of life.
+fn nodes_key(receiver: &Receiver) -> Vec<u8> {
+    [b"pullgate:".as_slice(), &online_key(receiver)].concat()
 }
 
 fn channel_key(what: &str, receiver: &Receiver) -> Vec<u8> {
@@ -137,21 +147,50 @@ pub(super) async fn publish(
         .await
 }
 
-/// Marks channels as listened to, for so many seconds.
+/// Marks channels as listened to at this node, for so many seconds.
 pub(super) async fn mark_online(
     redis: &mut MultiplexedConnection,
+    node: &str,
     receivers: &[Receiver],
     seconds: u64,
 ) -> Result<(), RedisError> {
+    if receivers.is_empty() {
+        return Ok(());
+    }
+    let until = unix_time().as_secs() + seconds;
     let mut pipe = pipe();
     for receiver in receivers {
+        let nodes = nodes_key(receiver);
         pipe.cmd("SETEX")
             .arg(online_key(receiver))
             .arg(seconds)
             .arg("1")
             .ignore();
+        pipe.zadd(&nodes, node, until).ignore();
+        pipe.cmd("EXPIRE").arg(nodes).arg(seconds).ignore();
     }
     pipe.query_async(redis).await
+}
+
+/// Takes away the marks of channels that nobody listens to at this node any more, unless others do.
+pub(super) async fn leave(
+    redis: &mut MultiplexedConnection,
+    node: &str,
+    receivers: &[Receiver],
+) -> Result<(), RedisError> {
+    let mut command = cmd("EVAL");
+    command
+        .arg(include_str!("leave.lua"))
+        .arg(2 * receivers.len());
+    for receiver in receivers {
+        command.arg(online_key(receiver)).arg(nodes_key(receiver));
+    }
+    command
+        .arg(node)
+        .arg(STATISTICS)
+        .arg(PROCESS)
+        .query_async(redis)
+        .await
 }
 
 /// Which of the channels are marked.
@@ -172,11 +211,11 @@ pub(super) async fn report(
     process: &str,
     statistics: &str,
 ) -> Result<(), RedisError> {
-    cmd("HSET")
-        .arg(STATISTICS)
-        .arg(process)
-        .arg(statistics)
-        .query_async(redis)
+    pipe()
+        .atomic()
+        .set_ex(format!("{PROCESS}{process}"), 1, PROCESS_SECONDS)
+        .hset(STATISTICS, process, statistics)
+        .exec_async(redis)
         .await
 }
 
