@@ -71,19 +71,15 @@ fn now() -> u64 {
 
 /// Starts it where no file may have a byte, which is what a full disk is like.
 fn start_full(directory: &Arc<TempDir>, more: &str) -> Server {
-    let mut command = Command::new("sh");
-    // Without the trap the signal would end it.
-    let script = "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"";
-    command.args(["-c", script]).arg(pullgate().get_program());
-    Server::run(command, Arc::clone(directory), "", &site(), &config(more))
+    start_by("ulimit -S -f 0", directory, &config(more))
 }
 
-/// Starts it on a disk that may become full.
-fn start_trapped(directory: &Arc<TempDir>, more: &str) -> Server {
+/// Starts it behind a line of shell. The signal of a file that may not grow does not end it, as it is with a full disk.
+fn start_by(line: &str, directory: &Arc<TempDir>, config: &str) -> Server {
     let mut command = Command::new("sh");
-    let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
-    command.args(["-c", script]).arg(pullgate().get_program());
-    Server::run(command, Arc::clone(directory), "", &site(), &config(more))
+    let script = format!("trap '' XFSZ; {line}; exec \"$0\" \"$@\"");
+    command.arg("-c").arg(script).arg(pullgate().get_program());
+    Server::run(command, Arc::clone(directory), "", &site(), config)
 }
 
 /// How large files may be: `0`, or `unlimited`.
@@ -165,10 +161,29 @@ fn a_full_disk_stops_neither_the_start_nor_the_site() {
 }
 
 #[test]
+fn without_its_secrets_the_site_is_served() {
+    // Neither of them is configured, and neither can be kept.
+    let directory = directory();
+    let server = start_by("ulimit -S -f 0", &directory, ADMIN);
+    assert_eq!(visit(&server, &[]), None);
+    let (status, body) = ready(&server, "/readyz");
+    assert_eq!(status, 200);
+    assert!(body.contains("guests are not served"), "{body}");
+    assert!(server.terminate().0);
+    // A damaged one is left for the administrator.
+    fs::write(directory.path().join("state/guest.secret"), "cut o").unwrap();
+    let server = Server::start_in(Arc::clone(&directory), &site(), ADMIN);
+    assert_eq!(visit(&server, &[]), None);
+    assert!(server.log().contains("it holds no whole secret"));
+    let secret = directory.path().join("state/guest.secret");
+    assert_eq!(fs::read_to_string(secret).unwrap(), "cut o");
+}
+
+#[test]
 fn a_disk_that_becomes_full_is_used_again_when_it_is_not() {
     let directory = directory();
     let history = "[history]\ndurability = \"always\"\n";
-    let server = start_trapped(&directory, history);
+    let server = start_by(":", &directory, &config(history));
     publish(&server, A, "before", 600);
     limit_files(&server, "0");
     let target = format!("/bitrix/pub/?CHANNEL_ID={A}");

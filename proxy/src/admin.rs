@@ -54,6 +54,9 @@ fn ready(app: &App, push: bool) -> Response<Body> {
     if let Some(why) = app.state.trouble() {
         broken.push(format!("new guests get no number: {why}"));
     }
+    if app.config.guest.enabled && app.guests.is_none() {
+        broken.push("guests are not served: their secret cannot be used".to_owned());
+    }
     let status = match refuse {
         true => StatusCode::SERVICE_UNAVAILABLE,
         false => StatusCode::OK,

@@ -150,22 +150,28 @@ fn run(config: Config) -> Result<(), Failure> {
     start_log(&config.log.level, config.log.format);
     raise_file_limit();
     let state = Arc::new(State::open(&config.server.state_dir)?);
-    let key = signature_key(&config)?;
+    let key = match signature_key(&config) {
+        Ok(key) => key,
+        Err(why) => {
+            tracing::error!(%why, "no signature key can be kept: until it can, no signature is good after a restart");
+            state::random_secret()?
+        }
+    };
     let archive = archive(&config)?;
     let shared = match &archive {
         Archive::None | Archive::Disk(_) => None,
         Archive::Redis(redis) => Some(Arc::clone(redis)),
     };
-    let guests = match config.guest.enabled {
-        true => {
-            let keys = guest_keys(&config)?;
-            Some(Guests::new(
-                config.guest.clone(),
-                keys,
-                Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?,
-            ))
+    let guests = match config.guest.enabled.then(|| guest_keys(&config)) {
+        None => None,
+        Some(Ok(keys)) => {
+            let ids = Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?;
+            Some(Guests::new(config.guest.clone(), keys, ids))
         }
-        false => None,
+        Some(Err(why)) => {
+            tracing::error!(%why, "guests are not served before the next start: their secret cannot be used");
+            None
+        }
     };
     // Ids of messages never repeat: each start takes a second that none took before.
     let start = state.message_start(unix_time().as_secs());

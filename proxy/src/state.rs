@@ -420,9 +420,7 @@ pub(crate) fn secret(directory: &Path, file: &str) -> Result<(String, bool), Sta
         Err(error) => return Err(unusable(error)),
     }
     make(directory)?;
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(StateError::Random)?;
-    let secret = HEXLOWER.encode(&bytes);
+    let secret = random_secret()?;
     // Written beside and renamed: a crash leaves no half of it.
     let fresh = path.with_extension("new");
     fs::OpenOptions::new()
@@ -438,6 +436,13 @@ pub(crate) fn secret(directory: &Path, file: &str) -> Result<(String, bool), Sta
         .and_then(|()| fs::rename(&fresh, &path))
         .map_err(unusable)?;
     Ok((secret, true))
+}
+
+/// A secret that is kept nowhere.
+pub(crate) fn random_secret() -> Result<String, StateError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(StateError::Random)?;
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 fn make(directory: &Path) -> Result<(), StateError> {
