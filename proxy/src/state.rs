@@ -5,6 +5,7 @@
 //! next use. So that guest numbers do not repeat even then, they are kept in a second file: [`numbers`].
 
 mod numbers;
+mod opening;
 #[cfg(test)]
 mod tests;
 
@@ -21,17 +22,14 @@ use pullgate_compat::guest::GuestId;
 use pullgate_compat::message::MessageId;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
-use crate::aside::put_aside;
 use numbers::Numbers;
+use opening::{lock, open};
 
 /// The store's file.
 const STORE: &str = "state.redb";
 
 /// The counter of guest numbers.
 pub(crate) const GUEST_IDS: &str = "guest_ids";
-
-/// Where guest numbers go on if both files were damaged: beyond what any site has given.
-const UNKNOWN: u64 = 1 << 30;
 
 /// Name → the highest number handed out.
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
@@ -297,111 +295,6 @@ fn ranges(
         Ok(key.value().1..end.value())
     });
     ranges.collect()
-}
-
-/// Keeps other processes out.
-fn lock(directory: &Path) -> Result<File, StateError> {
-    make(directory)?;
-    let path = directory.join("lock");
-    let unusable = |source| StateError::Directory {
-        path: path.clone(),
-        source,
-    };
-    let file = File::create(&path).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(StateError::InUse(directory.to_owned())),
-        Err(fs::TryLockError::Error(source)) => Err(unusable(source)),
-    }
-}
-
-/// Opens the store. One that is damaged is put aside, and a new one takes its place.
-fn open(directory: &Path) -> Result<Database, StateError> {
-    make(directory)?;
-    let path = directory.join(STORE);
-    let (store, at_least) = match open_store(directory, &path) {
-        Err(StateError::Damaged { what, .. }) => {
-            let kept = put_aside(&path).map_err(|source| StateError::Directory {
-                path: path.clone(),
-                source,
-            })?;
-            tracing::error!(
-                what,
-                kept = %kept.display(),
-                "the state is damaged: it was put aside, and a new one begins"
-            );
-            (open_store(directory, &path)?, UNKNOWN)
-        }
-        opened => (opened?, 0),
-    };
-    let numbers = Numbers::kept(directory).unwrap_or_else(|| Numbers {
-        taken: at_least,
-        of_the_site: Vec::new(),
-    });
-    restore(&store, &numbers).map_err(StateError::Store)?;
-    Ok(store)
-}
-
-fn open_store(directory: &Path, path: &Path) -> Result<Database, StateError> {
-    // The library panics over some kinds of damage.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        let mut store = Database::create(path)?;
-        store.check_integrity()?;
-        Ok(store)
-    }));
-    let damaged = |what| StateError::Damaged {
-        path: path.to_owned(),
-        what,
-    };
-    let error = match opened {
-        Ok(Ok(store)) => return Ok(store),
-        Ok(Err(error)) => error,
-        Err(_) => return Err(damaged("reading it failed".to_owned())),
-    };
-    let is_damage = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-        )
-    };
-    match error {
-        redb::DatabaseError::DatabaseAlreadyOpen | redb::DatabaseError::LockProtocolMismatch => {
-            Err(StateError::InUse(directory.to_owned()))
-        }
-        redb::DatabaseError::RepairAborted => Err(damaged(error.to_string())),
-        redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)) => Err(damaged(what)),
-        redb::DatabaseError::Storage(redb::StorageError::Io(error)) if is_damage(&error) => {
-            Err(damaged(error.to_string()))
-        }
-        error => Err(StateError::Open {
-            path: path.to_owned(),
-            source: error.into(),
-        }),
-    }
-}
-
-/// Raises the counter of guest numbers to what the second file knows.
-fn restore(store: &Database, numbers: &Numbers) -> Result<(), redb::Error> {
-    let write = store.begin_write()?;
-    {
-        let mut counters = write.open_table(COUNTERS)?;
-        let taken = number(&counters, GUEST_IDS)?;
-        if taken >= numbers.taken {
-            return Ok(());
-        }
-        tracing::error!(
-            known = taken,
-            above = numbers.taken,
-            "state.redb has lost guest numbers that were given: new ones go on above"
-        );
-        counters.insert(GUEST_IDS, numbers.taken)?;
-        let mut skipped = write.open_table(SKIPPED)?;
-        for range in &numbers.of_the_site {
-            skipped.insert((GUEST_IDS, range.start), range.end)?;
-        }
-    }
-    write.commit()?;
-    Ok(())
 }
 
 /// A secret that was generated once and is kept in a file of mode 0600; true if just now. Needs no lock.

@@ -14,6 +14,10 @@
 //! is kept beside it. Only those may be adopted. Below `first_id` there may also be numbers that pullgate
 //! gave before it was set, or set so high; they stay pullgate's.
 
+mod source;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,17 +25,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pullgate_compat::guest::GuestId;
-use tokio::runtime::Runtime;
 
-use crate::history::Unavailable;
-use crate::history::redis::{Counter, Redis};
-use crate::state::{GUEST_IDS, State, StateError};
+use crate::history::redis::Redis;
+use crate::state::State;
+use source::{Known, Source, Unreserved};
 
 /// Numbers in a block.
 const BLOCK: u64 = 4096;
-
-/// The counter that nodes share.
-const SHARED_COUNTER: &str = "pullgate:guest_ids";
 
 /// How often a node hears how far the others are,
 const LISTENING: Duration = Duration::from_secs(60);
@@ -123,8 +123,8 @@ impl Ids {
 
     /// A number that nobody ever had. None when they ran out, or the disk is far behind.
     pub(crate) fn next(&self) -> Option<GuestId> {
-        let floor = self.floor.load(Ordering::Acquire);
         let mut blocks = self.blocks();
+        let floor = self.floor.load(Ordering::Acquire);
         if blocks.next.as_ref().is_some_and(|next| next.start < floor) {
             blocks.next = None;
         }
@@ -286,170 +286,6 @@ impl Ids {
         Known {
             number,
             margin: number.clamp(MARGIN, LONGEST_MARGIN),
-        }
-    }
-}
-
-/// Where blocks come from.
-struct Source {
-    state: Arc<State>,
-    first_id: u64,
-    /// All nodes take theirs from Redis. Each keeps the greatest number that it heard of, and which were
-    /// left to the site, in case that Redis loses it.
-    shared: Option<(Arc<Redis>, Runtime)>,
-}
-
-/// What cookies have proved.
-struct Known {
-    number: u64,
-    /// How many above it to leave out if the counter is below it.
-    margin: u64,
-}
-
-/// How far the counter is.
-struct Heard {
-    taken: u64,
-    /// What is not above this may have been given twice, had it gone on: the counter was lost. 0: never.
-    lost: u64,
-    /// Whether that was found out just now.
-    is_news: bool,
-}
-
-/// Why no block could be reserved.
-#[derive(Debug, thiserror::Error)]
-enum Unreserved {
-    #[error(transparent)]
-    State(#[from] StateError),
-    #[error(transparent)]
-    Redis(#[from] Unavailable),
-    #[error("no number is left")]
-    Exhausted,
-}
-
-impl Source {
-    fn block(&self, known: &Known) -> Result<Range<u64>, Unreserved> {
-        if self.shared.is_none() {
-            return Ok(self.state.take(GUEST_IDS, BLOCK, self.first_id)?);
-        }
-        let last = self.raise(known, BLOCK)?.taken;
-        Ok(last + 1 - BLOCK..last + 1)
-    }
-
-    /// Hears how far the counter is, and raises it above what is known.
-    fn learn(&self, known: &Known) -> Result<Heard, Unreserved> {
-        if self.shared.is_some() {
-            return self.raise(known, 0);
-        }
-        let risen = self
-            .state
-            .rise_above(GUEST_IDS, known.number, known.margin)?;
-        let taken = self.state.raise(GUEST_IDS, 0, 0)?;
-        Ok(Heard {
-            taken,
-            lost: risen.map_or(0, |_| taken),
-            is_news: risen.is_some(),
-        })
-    }
-
-    fn connections(&self) -> u64 {
-        self.shared
-            .as_ref()
-            .map_or(0, |(redis, _)| redis.connections())
-    }
-
-    /// Raises the counter that nodes share by `by`.
-    fn raise(&self, known: &Known, by: u64) -> Result<Heard, Unreserved> {
-        let heard = self.state.raise(GUEST_IDS, 0, 0)?;
-        let counter = Counter {
-            key: SHARED_COUNTER,
-            at_least: heard.max(known.number),
-            margin: match heard < known.number {
-                true => known.margin,
-                false => MARGIN,
-            },
-            first: self.first_id,
-            skipped: &self.state.skipped(GUEST_IDS)?,
-        };
-        let Some((redis, runtime)) = &self.shared else {
-            return Err(Unavailable("there is no Redis".to_owned()).into());
-        };
-        let raised = runtime.block_on(redis.reserve(&counter, by))?;
-        self.state.add_skipped(GUEST_IDS, &raised.skipped)?;
-        Ok(Heard {
-            taken: self.state.raise(GUEST_IDS, 0, raised.last)?,
-            lost: raised.lost,
-            is_news: raised.is_news,
-        })
-    }
-
-    /// The numbers that were left to the site, as far as this node has heard.
-    fn of_the_site(&self) -> Result<Vec<Range<u64>>, StateError> {
-        self.state.skipped(GUEST_IDS)
-    }
-
-    fn warn_of_given(&self, of_the_site: &[Range<u64>]) {
-        let below = |range: &Range<u64>| range.end.min(self.first_id).saturating_sub(range.start);
-        let left: u64 = of_the_site.iter().map(below).sum();
-        let numbers = (self.first_id - 1).saturating_sub(left);
-        if numbers > 0 {
-            tracing::warn!(
-                numbers,
-                "pullgate gave numbers below guest.first_id before: with these no guest is adopted"
-            );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(state: Arc<State>, first_id: u64) -> Source {
-        Source {
-            state,
-            first_id,
-            shared: None,
-        }
-    }
-
-    const NOTHING: Known = Known {
-        number: 0,
-        margin: 0,
-    };
-
-    #[test]
-    fn numbers_never_repeat_over_restarts() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut seen = std::collections::HashSet::new();
-        for _ in 0..3 {
-            let state = Arc::new(State::open(directory.path()).unwrap());
-            let first = source(state, 1).block(&NOTHING).unwrap();
-            assert_eq!(first.clone().count() as u64, BLOCK);
-            for number in first {
-                assert!(GuestId::new(number.try_into().unwrap()).is_some());
-                assert!(seen.insert(number));
-            }
-        }
-    }
-
-    /// Whatever is configured one after the other.
-    #[test]
-    fn numbers_of_the_site_are_never_given() {
-        let directory = tempfile::tempdir().unwrap();
-        let open = || Arc::new(State::open(directory.path()).unwrap());
-        let mut given = std::collections::HashSet::new();
-        for (first_id, gaps) in [(1, 0), (100, 0), (10_000, 1), (5_000, 1), (30_000, 2)] {
-            let source = source(open(), first_id);
-            given.extend(source.block(&NOTHING).unwrap());
-            let skipped = source.of_the_site().unwrap();
-            assert_eq!(skipped.len(), gaps, "{first_id}: {skipped:?}");
-            let mut numbers = skipped.into_iter().flatten();
-            assert!(numbers.all(|number| !given.contains(&number)));
-        }
-        let ids = Ids::start(open(), 1, None).unwrap();
-        for number in 1..30_000 {
-            let id = GuestId::new(number).unwrap();
-            assert_eq!(ids.is_of_the_site(id), !given.contains(&number.into()));
         }
     }
 }

@@ -393,7 +393,7 @@ impl<'a> Writer<'a> {
                 tracing::info!("history is written to disk again");
             }
             Ok(()) => {}
-            Err(why) => self.fail(why),
+            Err(why) => self.fail(&why),
         }
         self.shared.trouble().is_none()
     }
@@ -405,9 +405,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Closes the store: a library that failed once takes nothing more.
-    fn fail(&mut self, why: String) {
+    fn fail(&mut self, why: &str) {
         self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
-        let is_new = self.shared.trouble().replace(why.clone()).is_none();
+        let is_new = self.shared.trouble().replace(why.to_owned()).is_none();
         if is_new {
             tracing::error!(why, "{FORGETFUL}");
             self.report.send_modify(|progress| progress.failed = true);
