@@ -13,7 +13,7 @@ use crate::harness::{Server, get};
 use crate::push::{A, B, signed, start, wait_until_online, websocket};
 
 /// A field that holds bytes or a message.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let length = u8::try_from(content.len()).unwrap();
     let mut bytes = vec![number << 3 | 2, length];
     if length >= 128 {

@@ -224,7 +224,11 @@ fn metrics_count_new_guests() {
     for _ in 0..3 {
         page(&server, "/whoami.php", &[]);
     }
-    let metrics = get(address, "/metrics", &[]).body;
+    let metrics = get(address, "/metrics", &[]);
+    // For no page of any site.
+    assert_eq!(metrics.header("access-control-allow-origin"), None);
+    assert!(metrics.header("x-request-id").is_some());
+    let metrics = metrics.body;
     assert!(
         metrics.contains("\npullgate_guests_new_total 3\n"),
         "{metrics}"

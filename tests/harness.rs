@@ -3,12 +3,16 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+mod group;
+
+pub(crate) use group::Group;
 
 pub(crate) const SIGNATURE_KEY: &str = "a signature key for tests";
 
@@ -26,7 +30,7 @@ pub(crate) fn pullgate() -> Command {
 
 /// A running pullgate and its log.
 pub(crate) struct Server {
-    child: Child,
+    child: Group,
     pub(crate) directory: Arc<TempDir>,
     pub(crate) site: String,
     pub(crate) publish: String,
@@ -42,6 +46,12 @@ impl Server {
     /// The same with more lines of `[server]`.
     pub(crate) fn start_with(server: &str, upstream: &str) -> Self {
         Self::launch(Arc::new(tempfile::tempdir().unwrap()), server, upstream, "")
+    }
+
+    /// The same in front of nothing, with more lines of both.
+    pub(crate) fn start_with_push(server: &str, more: &str) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::launch(directory, server, "http://127.0.0.1:1", more)
     }
 
     /// The same on an existing state directory.
@@ -77,13 +87,8 @@ impl Server {
              [upstream]\nurl = \"{upstream}\"\n{more}"
         );
         std::fs::write(&config, text).unwrap();
-        let mut child = command
-            .arg("run")
-            .arg("--config")
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.arg("run").arg("--config").arg(&config);
+        let mut child = Group::spawn(command.stderr(Stdio::piped()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(String::new()));
         let (mut site, mut publish) = (None, None);
@@ -132,32 +137,24 @@ impl Server {
 
     /// kill -9; the state directory stays.
     pub(crate) fn kill(mut self) -> Arc<TempDir> {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.end();
         Arc::clone(&self.directory)
     }
 
     /// SIGTERM, and how it ended.
     pub(crate) fn terminate(mut self) -> (bool, Duration) {
         let began = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(self.child.id(), "TERM");
         let status = self.child.wait().unwrap();
         (status.success(), began.elapsed())
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Sends a signal by its name to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 pub(crate) fn free_port() -> u16 {
@@ -167,7 +164,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// PHP's own server on `fixtures/site`.
 pub(crate) struct Php {
-    child: Child,
+    child: Group,
     pub(crate) url: String,
 }
 
@@ -184,26 +181,22 @@ impl Php {
         if site.ends_with('/') {
             command.arg("-t");
         }
-        let child = command
+        command
             .arg(root().join(site))
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("php is installed");
+            .stderr(Stdio::null());
         let php = Self {
-            child,
+            child: Group::spawn(&mut command),
             url: format!("http://127.0.0.1:{port}"),
         };
         wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
         php
     }
-}
 
-impl Drop for Php {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The process, and its group.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

@@ -10,16 +10,19 @@
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
+//! | [`websocket`] | websocket clients that do not read, or break the protocol |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
 //! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
-//! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis away |
+//! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
 //! | [`replay`] | the reference's recordings played against pullgate |
 //! | [`record`] | what passes a recorder is written down, masked or not, and nothing of it changes |
-//! | [`command_line`] | check, sign, php-hook |
+//! | [`command_line`] | check, sign, php-hook, and how they and `run` find the configuration |
+//! | [`log`] | its forms, who does not read it, SIGHUP |
+//! | [`readme`] | README's commands, taken from the page and run |
 
 #![allow(missing_docs, reason = "tests")]
 #![allow(
@@ -42,8 +45,11 @@ mod harness;
 mod history;
 mod hook;
 mod improvements;
+mod log;
 mod proxy;
 mod push;
+mod readme;
 mod record;
 mod replay;
 mod stress;
+mod websocket;

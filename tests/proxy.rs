@@ -126,8 +126,8 @@ fn ambiguous_requests_are_refused() {
 
 #[test]
 fn a_site_that_is_away_or_slow_is_named_so() {
-    let away = Server::start("http://127.0.0.1:1", "");
-    let page = get(&away.site, "/", &[]);
+    let unreachable = Server::start("http://127.0.0.1:1", "");
+    let page = get(&unreachable.site, "/", &[]);
     assert_eq!(page.status, 502);
     let id = page
         .body
@@ -137,7 +137,7 @@ fn a_site_that_is_away_or_slow_is_named_so() {
         .split('<')
         .next()
         .unwrap();
-    crate::harness::wait_for(|| away.log().contains(id));
+    crate::harness::wait_for(|| unreachable.log().contains(id));
     let silent = upstream(|_stream, _| std::thread::sleep(Duration::from_secs(3)));
     let slow = Server::start(&silent, "response_timeout = \"300ms\"\n");
     assert_eq!(get(&slow.site, "/", &[]).status, 504);

@@ -9,7 +9,7 @@
 //!
 //! | way | functions |
 //! |---|---|
-//! | a request comes in | [`accept`]: [`decode_request`], then [`check`] with the sender's [`Rights`] |
+//! | a request comes in | [`accept`]: [`decode_request`], then [`check()`] with the sender's [`Rights`] |
 //! | messages go out | [`encode_response_message`] when live, [`encode_messages`] when caught up |
 //! | answers go out | [`encode_channel_stats`], [`encode_server_stats_json`] |
 //! | nodes share a Redis | [`encode_message`] for what is stored, [`encode_notification`] for what is sent |

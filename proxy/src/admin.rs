@@ -4,31 +4,44 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body::Body as HttpBody;
 
 use crate::body::Body;
 use crate::history::Archive;
-use crate::push;
+use crate::layers;
 use crate::server::App;
 
 /// A node that begins is not ready before Redis is there, or this time has passed.
 const BEGINNING: Duration = Duration::from_secs(10);
 
-/// How long Redis may be away before push counts as broken.
+/// How long Redis may be unreachable before push counts as broken.
 const HICCUP: Duration = Duration::from_secs(5);
 
-/// Serves one path of the admin listener.
-pub(crate) fn serve(app: &App, path: &str) -> Response<Body> {
-    match path {
-        "/healthz" => push::answer(StatusCode::OK, "ok\n"),
+/// Serves a request of the admin listener.
+pub(crate) async fn serve<B: HttpBody>(app: &App, request: Request<B>) -> Response<Body> {
+    layers::around(request, async |request| match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(app, false),
         "/readyz/push" => ready(app, true),
-        "/metrics" => push::answer(StatusCode::OK, metrics(app)),
-        _ => push::answer(StatusCode::NOT_FOUND, ""),
-    }
+        "/metrics" => text(StatusCode::OK, metrics(app)),
+        _ => text(StatusCode::NOT_FOUND, ""),
+    })
+    .await
 }
 
-/// Whether to send clients here, and what is broken. While Redis is away, or a disk is full, a node that has begun
+/// For no page of any site: without a word about other origins.
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// Whether to send clients here, and what is broken. While Redis is unreachable, or a disk is full, a node that has begun
 /// goes on to serve the site, and it may be the same for all others: only who asks for `push` is sent away.
 fn ready(app: &App, push: bool) -> Response<Body> {
     let mut broken: Vec<String> = Vec::new();
@@ -42,12 +55,15 @@ fn ready(app: &App, push: bool) -> Response<Body> {
             }
         }
         Archive::Redis(redis) => {
-            if let Some(away) = redis.away() {
+            if let Some(unreachable) = redis.unreachable() {
                 refuse = match push {
-                    true => away > HICCUP,
-                    false => redis.connections() == 0 && away < BEGINNING,
+                    true => unreachable > HICCUP,
+                    false => redis.connections() == 0 && unreachable < BEGINNING,
                 };
-                broken.push(format!("Redis is away for {} s", away.as_secs()));
+                broken.push(format!(
+                    "Redis is unreachable for {} s",
+                    unreachable.as_secs()
+                ));
             }
         }
     }
@@ -62,8 +78,8 @@ fn ready(app: &App, push: bool) -> Response<Body> {
         false => StatusCode::OK,
     };
     match broken.is_empty() {
-        true => push::answer(status, "ok\n"),
-        false => push::answer(status, broken.join("\n") + "\n"),
+        true => text(status, "ok\n"),
+        false => text(status, broken.join("\n") + "\n"),
     }
 }
 
@@ -125,7 +141,7 @@ fn metrics(app: &App) -> String {
                 "pullgate_redis_up",
                 "gauge",
                 "1 while there is a connection to Redis.",
-                u64::from(redis.away().is_none()),
+                u64::from(redis.unreachable().is_none()),
             ),
             (
                 "pullgate_redis_connections_total",

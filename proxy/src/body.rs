@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
@@ -22,6 +23,14 @@ pub(crate) enum Body {
     Upstream(Streamed, Option<Lease>),
     /// Ours, as it comes.
     Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    /// Any of them, from within [`crate::layers`].
+    Layered(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
 }
 
 impl Body {
@@ -59,6 +68,7 @@ impl HttpBody for Body {
                 let piece = ready!(events.as_mut().poll_next(cx));
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
+            Self::Layered(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -67,6 +77,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => bytes.is_none(),
             Self::Upstream(body, _) => body.is_end_stream(),
             Self::Events(_) => false,
+            Self::Layered(body) => body.is_end_stream(),
         }
     }
 
@@ -77,6 +88,7 @@ impl HttpBody for Body {
             }
             Self::Upstream(body, _) => body.size_hint(),
             Self::Events(_) => SizeHint::default(),
+            Self::Layered(body) => body.size_hint(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pullgate_compat::channel::{ChannelId, PublicId};
 
+use crate::config::{Address, Origin};
 use crate::record::Record;
 
 /// A reverse proxy and push server for PHP sites.
@@ -19,38 +22,36 @@ pub(crate) enum Command {
     /// Serve.
     Run {
         #[command(flatten)]
-        settings: Settings,
-        /// Where the site is, without a config file: http://host:port or unix:/path
-        #[arg(long, required_unless_present = "config", conflicts_with = "config")]
-        upstream: Option<String>,
-        /// Address of the site listener, without a config file
-        #[arg(long, conflicts_with = "config")]
-        listen: Option<String>,
-        /// State directory, without a config file
-        #[arg(long, conflicts_with = "config")]
+        config: ConfigFile,
+        /// Where the site is, http://host:port or unix:/path: to serve it, and nothing else, without a config file
+        #[arg(long, value_name = "URL", conflicts_with = "config")]
+        upstream: Option<Origin>,
+        /// Address of the only listener, with --upstream; default: 0.0.0.0:80
+        #[arg(long, value_name = "ADDRESS", requires = "upstream")]
+        listen: Option<Address>,
+        /// State directory, with --upstream; default: /var/lib/pullgate
+        #[arg(long, value_name = "FOLDER", requires = "upstream")]
         state_dir: Option<PathBuf>,
     },
-    /// Check a config file and report every fault.
+    /// Check a config file and what it names, and report every error.
     Check {
-        /// The config file
-        #[arg(long, default_value = "pullgate.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
     },
     /// Print a PHP file for the site: the hook that defines PULL_USER_ID, with this site's keys, or a class.
     PhpHook {
         #[command(flatten)]
-        settings: Settings,
+        config: ConfigFile,
         /// Which one
         #[arg(value_enum, default_value = "pull_hit.php")]
         file: PhpFile,
     },
     /// Sign channels: prints CHANNEL_ID values for subscribers.
     Sign {
-        /// The config file
-        #[arg(long, default_value = "pullgate.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// `private` or `private:public`, 32 lower-case hex digits each
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = channel)]
         channels: Vec<String>,
     },
     /// Play recordings again against a running push server and report what differs.
@@ -94,9 +95,39 @@ pub(crate) enum PhpFile {
     Stack,
 }
 
+/// Which config file; found in the same way by every command.
 #[derive(Debug, Args)]
-pub(crate) struct Settings {
-    /// The config file
-    #[arg(long)]
-    pub(crate) config: Option<PathBuf>,
+pub(crate) struct ConfigFile {
+    /// The config file; default: what the variable PULLGATE_CONFIG names, or pullgate.toml in the current folder
+    #[arg(long = "config", id = "config", value_name = "FILE")]
+    named: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.named().unwrap_or_else(|| "pullgate.toml".into())
+    }
+
+    /// Whether one is named, or lies in the current folder.
+    pub(crate) fn is_there(&self) -> bool {
+        self.named().is_some() || Path::new("pullgate.toml").exists()
+    }
+
+    fn named(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("PULLGATE_CONFIG");
+        let named = self.named.clone().or_else(|| variable().map(PathBuf::from));
+        named.filter(|path| path.as_os_str() != OsStr::new(""))
+    }
+}
+
+fn channel(text: &str) -> Result<String, String> {
+    let (private, public) = match text.split_once(':') {
+        Some((private, public)) => (private, Some(public)),
+        None => (text, None),
+    };
+    let is_channel = ChannelId::parse(private).is_some()
+        && public.is_none_or(|public| PublicId::parse(public).is_some());
+    is_channel.then(|| text.to_owned()).ok_or_else(|| {
+        "expected 32 lower-case hex digits, or two such ids joined by \":\"".to_owned()
+    })
 }

@@ -1,6 +1,6 @@
 //! What an administrator decides, with defaults filled in.
 //!
-//! [`file`] reads `pullgate.toml` into these types and reports every fault at once; from here on
+//! [`mod@file`] reads `pullgate.toml` into these types and reports every error at once; from here on
 //! nothing is text any more: durations are durations, sizes are bytes, secrets are read.
 
 use std::fmt;

@@ -297,21 +297,21 @@ fn ranges(
     ranges.collect()
 }
 
-/// A secret that was generated once and is kept in a file of mode 0600; true if just now. Needs no lock.
-pub(crate) fn secret(directory: &Path, file: &str) -> Result<(String, bool), StateError> {
+/// A secret that was generated before; `None` if none was. Needs no lock, and makes nothing.
+pub(crate) fn stored_secret(directory: &Path, file: &str) -> Result<Option<String>, StateError> {
     let path = directory.join(file);
-    let unusable = |source| StateError::Directory {
-        path: path.clone(),
-        source,
+    let found = match fs::read_to_string(&path) {
+        Ok(secret) if secret.trim().len() >= 64 => Ok(Some(secret.trim().to_owned())),
+        Ok(_) => Err(io::Error::other("it holds no whole secret")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     };
-    match fs::read_to_string(&path) {
-        Ok(secret) if secret.trim().len() >= 64 => {
-            return Ok((secret.trim().to_owned(), false));
-        }
-        Ok(_) => return Err(unusable(io::Error::other("it holds no whole secret"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unusable(error)),
-    }
+    found.map_err(|source| StateError::Directory { path, source })
+}
+
+/// Generates a secret, into a file of mode 0600.
+pub(crate) fn generate_secret(directory: &Path, file: &str) -> Result<String, StateError> {
+    let path = directory.join(file);
     make(directory)?;
     let secret = random_secret()?;
     // Written beside and renamed: a crash leaves no half of it.
@@ -327,8 +327,8 @@ pub(crate) fn secret(directory: &Path, file: &str) -> Result<(String, bool), Sta
                 .and_then(|()| file.sync_all())
         })
         .and_then(|()| fs::rename(&fresh, &path))
-        .map_err(unusable)?;
-    Ok((secret, true))
+        .map_err(|source| StateError::Directory { path, source })?;
+    Ok(secret)
 }
 
 /// A secret that is kept nowhere.

@@ -37,19 +37,19 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let fault = || TargetError(text.to_owned());
-        let rest = text.strip_prefix("http://").ok_or_else(fault)?;
+        let error = || TargetError(text.to_owned());
+        let rest = text.strip_prefix("http://").ok_or_else(error)?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         // An IPv6 address is in brackets: the colons within are not the port's.
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| fault())?)
+                (host, port.parse().map_err(|_| error())?)
             }
             Some(_) | None => (authority, 80),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-            return Err(fault());
+            return Err(error());
         }
         Ok(Self {
             authority: authority.to_owned(),

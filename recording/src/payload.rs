@@ -26,32 +26,32 @@ pub struct PayloadError {
 /// # Errors
 /// For Base64 that is none, and parts that are not what their length and hash say.
 pub fn read(members: &Map<String, Value>, name: &str) -> Result<Payload, PayloadError> {
-    let fault = |suffix: &str, what| PayloadError {
+    let error = |suffix: &str, what| PayloadError {
         member: format!("{name}{suffix}"),
         what,
     };
     let member = |suffix: &str| members.get(&format!("{name}{suffix}"));
     if let Some(text) = member("_utf8") {
-        let text = text.as_str().ok_or(fault("_utf8", "expected a string"))?;
+        let text = text.as_str().ok_or(error("_utf8", "expected a string"))?;
         return Ok(Some(text.into()));
     }
     if let Some(encoded) = member("_base64") {
         return bytes(encoded, true)
             .map(Some)
-            .ok_or(fault("_base64", "expected a string in Base64"));
+            .ok_or(error("_base64", "expected a string in Base64"));
     }
     for (suffix, base64) in [("_parts_utf8", false), ("_parts_base64", true)] {
         let Some(parts) = member(suffix) else {
             continue;
         };
-        let whole = joined(parts, base64).ok_or(fault(suffix, "expected pairs [piece, count]"))?;
+        let whole = joined(parts, base64).ok_or(error(suffix, "expected pairs [piece, count]"))?;
         let length = member("_length").and_then(Value::as_u64);
         if length.is_some_and(|length| length != whole.len() as u64) {
-            return Err(fault("_length", "is not the length of the parts"));
+            return Err(error("_length", "is not the length of the parts"));
         }
         let hash = member("_sha1").and_then(Value::as_str);
         if hash.is_some_and(|hash| hash != sha1(&whole)) {
-            return Err(fault("_sha1", "is not the hash of the parts"));
+            return Err(error("_sha1", "is not the hash of the parts"));
         }
         return Ok(Some(whole));
     }

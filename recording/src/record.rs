@@ -1,6 +1,6 @@
 //! `pullgate record`: taps in front of servers, and one recording of what passes through them.
 //!
-//! [`tap`](crate::tap) reads, [`journal`] collects, [`mask`](crate::mask) hides, [`file`] writes.
+//! `tap` reads, `journal` collects, `mask` hides, `file` writes.
 
 mod file;
 pub(crate) mod journal;

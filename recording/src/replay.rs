@@ -172,7 +172,7 @@ fn broken() -> Difference {
         label: String::new(),
         path: "play".into(),
         expected: "the end".into(),
-        actual: "a fault of the player".into(),
+        actual: "an error of the player".into(),
     }
 }
 

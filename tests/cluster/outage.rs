@@ -1,4 +1,4 @@
-//! Redis goes away and comes back.
+//! Redis becomes unreachable and comes back.
 
 use std::collections::HashSet;
 use std::net::TcpStream;

@@ -1,8 +1,8 @@
 //! What a sender may ask for, checked before anything of it is done.
 //!
-//! The order of the checks decides which fault is told, and follows the reference server: for a request
+//! The order of the checks decides which error is told, and follows the reference server: for a request
 //! of a client the public id it needs, then the form, then the command; for each message the number of
-//! its receivers, then each of them. One fault anywhere, and nothing is published.
+//! its receivers, then each of them. One error anywhere, and nothing is published.
 
 use bytes::Bytes;
 

@@ -144,7 +144,7 @@ impl<'a> Address<'a> {
     }
 }
 
-/// Reads what nobody needs, for its faults.
+/// Reads what nobody needs, for its errors.
 fn well_formed(data: &[u8]) -> Result<(), Malformed> {
     fields(data).try_for_each(|field| field.map(|_| ()))
 }

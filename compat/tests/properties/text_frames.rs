@@ -7,9 +7,9 @@ use pullgate_compat::text::{self, FrameError, MARK_END, MARK_START, Now};
 /// `data` is a row of frames, and the body of some.
 pub fn text_frames(data: &[u8]) {
     let read: Vec<_> = text::frames(data).collect();
-    let faults = read.iter().filter(|frame| frame.is_err()).count();
-    assert!(faults <= 1, "nothing comes behind a fault");
-    assert!(faults == 0 || read.last().is_some_and(Result::is_err));
+    let errors = read.iter().filter(|frame| frame.is_err()).count();
+    assert!(errors <= 1, "nothing comes behind an error");
+    assert!(errors == 0 || read.last().is_some_and(Result::is_err));
 
     let deliveries: Vec<_> = read
         .into_iter()

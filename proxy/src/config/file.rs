@@ -1,4 +1,4 @@
-//! `pullgate.toml`: text in, [`Config`] out, or every fault in it at once.
+//! `pullgate.toml`: text in, [`Config`] out, or every error in it at once.
 //!
 //! The functions from [`config`] on are the file's table of contents: a line a key, with its
 //! default. How a line is read and reported is in the modules below; `docs/configuration.md` is the
@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use pullgate_compat::signature::Algorithm;
 
 use self::reading::Reading;
-pub(crate) use self::report::{Faults, Mismatch, Warning};
+pub(crate) use self::report::{Errors, Mismatch, Warning};
 use self::report::{Finding, Problem, expected};
 use self::section::Section;
 use self::units::{days, hours, mib, seconds};
@@ -31,6 +31,7 @@ mod adopt;
 mod checks;
 mod excerpt;
 mod names;
+mod outside;
 mod reading;
 mod report;
 mod secret;
@@ -39,15 +40,24 @@ mod units;
 mod value;
 
 /// A configuration and what is odd about it.
-pub(crate) type Outcome = Result<(Config, Vec<Warning>), Faults>;
+pub(crate) type Outcome = Result<(Config, Vec<Warning>), Errors>;
 
 const LOOPBACK: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
 
 /// Reads a file; relative paths in it start at its folder.
 pub(crate) fn load(path: &Path) -> Outcome {
+    load_as(path, |reading| reading)
+}
+
+/// The same, and looks at what it names: whether it would work here and now.
+pub(crate) fn check(path: &Path) -> Outcome {
+    load_as(path, |reading| reading.looking_outside())
+}
+
+fn load_as(path: &Path, how: impl for<'a> FnOnce(Reading<'a>) -> Reading<'a>) -> Outcome {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
     let text = String::from_utf8_lossy(&bytes);
-    let reading = Reading::new(&text, path, &variable);
+    let reading = how(Reading::new(&text, path, &variable));
     if let Cow::Owned(_) = text {
         reading.report_bytes();
     }
@@ -66,28 +76,41 @@ pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
 
 /// What holds without a file.
 pub(crate) fn defaults(upstream: Origin) -> Config {
-    let reading = Reading::new("", Path::new(""), &variable);
-    let mut defaults = Section::file(&reading, &reading.table(), config);
+    let mut defaults = nothing_said();
     defaults.upstream.origin = upstream;
     defaults
 }
 
+fn nothing_said() -> Config {
+    let reading = Reading::new("", Path::new(""), &variable);
+    Section::file(&reading, &reading.table(), config)
+}
+
 fn read(reading: Reading<'_>) -> Outcome {
     let config = Section::file(&reading, &reading.table(), config);
-    Ok((config, reading.outcome()?))
+    match reading.outcome() {
+        Ok(warnings) => Ok((config, warnings)),
+        Err(found) => Err(Errors {
+            found,
+            log: config.log,
+        }),
+    }
 }
 
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> Faults {
-    Faults(vec![Finding {
-        file: path.to_owned(),
-        place: None,
-        key: String::new(),
-        problem: Problem::Unreadable(error),
-    }])
+fn unreadable(path: &Path, error: std::io::Error) -> Errors {
+    Errors {
+        found: vec![Finding {
+            file: path.to_owned(),
+            place: None,
+            key: String::new(),
+            problem: Problem::Unreadable(error),
+        }],
+        log: nothing_said().log,
+    }
 }
 
 fn config(file: &mut Section<'_>) -> Config {
@@ -107,8 +130,10 @@ fn config(file: &mut Section<'_>) -> Config {
 }
 
 fn server(s: &mut Section<'_>) -> Server {
+    let state_dir = s.path("state_dir", "/var/lib/pullgate");
+    outside::state_dir(s, &state_dir);
     Server {
-        state_dir: s.path("state_dir", "/var/lib/pullgate"),
+        state_dir,
         threads: s.number("threads", 0, 0..=1024),
         trusted_proxies: s.list("trusted_proxies", vec![LOOPBACK], names::network),
         max_connections: s.number("max_connections", 0, 0..=10 * MANY),
@@ -140,7 +165,7 @@ fn default_listeners() -> Vec<Listener> {
     ]
 }
 
-/// `None` after a fault.
+/// `None` after an error.
 fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<Listener> {
     let address = s.required("address", address::ADDRESS, address::address);
     let role = s.one_of("role", Role::Site, &ROLES);
@@ -155,6 +180,7 @@ fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
     let origin = s.required("url", address::ORIGIN, address::origin);
     if let Some(origin) = &origin {
         checks::no_loop(s, origin, listeners);
+        outside::origin(s, origin);
     }
     Upstream {
         origin: origin.unwrap_or_else(nowhere),
@@ -165,7 +191,7 @@ fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
     }
 }
 
-/// Stands in where a fault keeps the configuration from being used.
+/// Stands in where an error keeps the configuration from being used.
 fn nowhere() -> Origin {
     Origin::Unix(PathBuf::new())
 }

@@ -109,7 +109,7 @@ impl Ids {
             given: AtomicU64::new(0),
             exhausted: AtomicBool::new(false),
         });
-        // Redis may be away and the disk full, and the site must be served all the same.
+        // Redis may be unreachable and the disk full, and the site must be served all the same.
         if source.shared.is_none()
             && let Err(why) = ids.reserve(&source)
         {

@@ -2,10 +2,9 @@
 
 mod shape;
 
-use std::borrow::Cow;
-
 use http::{Method, header, request};
 use jiff::Timestamp;
+use pullgate_compat::query::{self, Pair};
 use serde_json::Value;
 
 use self::shape::{Answer, Batch, CallResult, Config, Time};
@@ -63,16 +62,15 @@ fn method(path: &str) -> Option<&str> {
 /// Reads a request; `None` if it names no guest, or asks for more than guests may.
 pub(crate) fn asked(parts: &request::Parts, form: &[u8]) -> Option<Asked> {
     let query = parts.uri.query().unwrap_or_default();
-    let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(form)
-        .chain(form_urlencoded::parse(query.as_bytes()))
-        .collect();
-    let (_, guest) = pairs.iter().find(|(name, _)| name == "pull_guest_id")?;
+    let mut pairs = query::pairs(form);
+    pairs.extend(query::pairs(query.as_bytes()));
+    let Pair(_, guest) = pairs.iter().find(|Pair(name, _)| name == "pull_guest_id")?;
     let calls = match method(parts.uri.path())? {
         "batch" => {
             let commands: Vec<(String, Call)> = pairs
                 .iter()
-                .filter(|(name, _)| name == "cmd" || name.starts_with("cmd["))
-                .map(|(name, command)| {
+                .filter(|Pair(name, _)| name == "cmd" || name.starts_with("cmd["))
+                .map(|Pair(name, command)| {
                     let name = name.strip_prefix("cmd[")?.strip_suffix(']')?;
                     Some((name.to_owned(), call(command)?))
                 })

@@ -212,7 +212,7 @@ impl Redis {
         }
     }
 
-    /// Which of the channels somebody listens to, at any node; none while Redis is away.
+    /// Which of the channels somebody listens to, at any node; none while Redis is unreachable.
     pub(crate) async fn online(&self, receivers: &[&Receiver]) -> Vec<bool> {
         let nobody = vec![false; receivers.len()];
         if receivers.is_empty() {
@@ -233,7 +233,7 @@ impl Redis {
         }
     }
 
-    /// What processes left, by process; nothing while Redis is away.
+    /// What processes left, by process; nothing while Redis is unreachable.
     pub(crate) async fn reports(&self) -> Vec<(String, String)> {
         self.ask(LITTLE_PATIENCE, async |redis| {
             commands::reports(redis).await
@@ -285,8 +285,8 @@ impl Redis {
         .await
     }
 
-    /// For how long Redis has been away.
-    pub(crate) fn away(&self) -> Option<Duration> {
+    /// For how long Redis has been unreachable.
+    pub(crate) fn unreachable(&self) -> Option<Duration> {
         self.link.away_since().map(|since| since.elapsed())
     }
 
@@ -329,17 +329,17 @@ impl Redis {
                 answer = question(&mut session.commands) => {
                     answer.map_err(|why| Unavailable(why.to_string()))
                 }
-                () = self.link.ended(&ended) => Err(away()),
+                () = self.link.ended(&ended) => Err(unreachable()),
             }
         };
         timeout(within, answer)
             .await
-            .unwrap_or_else(|_| Err(away()))
+            .unwrap_or_else(|_| Err(unreachable()))
     }
 }
 
-fn away() -> Unavailable {
-    Unavailable("Redis is away".to_owned())
+fn unreachable() -> Unavailable {
+    Unavailable("Redis is unreachable".to_owned())
 }
 
 /// What push server calls its nodes: eight random digits and letters.

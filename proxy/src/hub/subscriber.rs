@@ -56,6 +56,8 @@ pub(crate) struct Subscriber {
 struct Queue {
     messages: VecDeque<Arc<Outgoing>>,
     bytes: usize,
+    /// What waits for the client elsewhere, bytes; set by its connection's task.
+    outside: usize,
     had: Had,
     closed: Option<Closed>,
     reader: Option<Waker>,
@@ -107,6 +109,7 @@ impl Subscriber {
             queue: Mutex::new(Queue {
                 messages: VecDeque::new(),
                 bytes: 0,
+                outside: 0,
                 had,
                 closed: None,
                 reader: None,
@@ -130,7 +133,8 @@ impl Subscriber {
         if queue.closed.is_some() || !queue.had.is_new(id) {
             return;
         }
-        if queue.bytes + message.body_len() > self.max_bytes && !queue.messages.is_empty() {
+        let waiting = queue.bytes + queue.outside;
+        if waiting + message.body_len() > self.max_bytes && waiting > 0 {
             queue.messages = VecDeque::new();
             queue.closed = Some(Closed::TooSlow);
         } else {
@@ -285,6 +289,14 @@ impl Subscription {
     /// The newest id given when it began.
     pub(crate) fn began_after(&self) -> MessageId {
         self.subscriber.began_after
+    }
+
+    /// Counts `outside` bytes, which wait for the client elsewhere, with those that are queued, from now on; whether
+    /// all together are within the bound.
+    pub(crate) fn has_room(&self, outside: usize) -> bool {
+        let mut queue = self.subscriber.queue();
+        queue.outside = outside;
+        queue.bytes + outside <= self.subscriber.max_bytes
     }
 
     /// The client showed a sign of life.

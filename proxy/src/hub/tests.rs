@@ -81,6 +81,7 @@ for_every_engine!(
     nothing_is_lost_or_doubled_between_catch_up_and_live,
     the_oldest_of_too_many_goes,
     a_slow_subscriber_is_closed_and_the_others_are_not,
+    what_waits_elsewhere_for_a_subscriber_counts,
     who_went_is_offline,
     a_catch_up_brings_the_newest_in_order,
     what_expires_is_not_brought,
@@ -221,6 +222,22 @@ async fn a_slow_subscriber_is_closed_and_the_others_are_not(mut setup: Setup) {
     assert_eq!(received(&hub, &quick).await.0, ["1234"]);
     publish(&hub, &[id(1)], "5678", 60).await;
     assert_eq!(received(&hub, &quick).await.0, ["5678"]);
+    assert_eq!(received(&hub, &slow).await, (vec![], Some(Closed::TooSlow)));
+}
+
+async fn what_waits_elsewhere_for_a_subscriber_counts(mut setup: Setup) {
+    setup.subscriber_queue = 10_000;
+    let hub = setup.start(START);
+    let (slow, _) = hub
+        .subscribe(0, &channels(&[1], false), None)
+        .await
+        .unwrap();
+    assert!(slow.has_room(10_000) && !slow.has_room(10_001));
+    slow.has_room(5000);
+    publish(&hub, &[id(1)], "1234", 60).await;
+    assert_eq!(received(&hub, &slow).await.0, ["1234"]);
+    slow.has_room(9999);
+    publish(&hub, &[id(1)], "5678", 60).await;
     assert_eq!(received(&hub, &slow).await, (vec![], Some(Closed::TooSlow)));
 }
 

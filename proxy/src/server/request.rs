@@ -50,12 +50,12 @@ pub(crate) async fn answer(
         Ok(response) => response,
         Err(error) => page(&error),
     };
-    if let Some((method, target)) = line {
+    if let Some((method, uri)) = line {
         tracing::info!(
             target: "access",
             client = %visitor.address,
             %method,
-            target,
+            uri,
             status = response.status().as_u16(),
             ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         );
@@ -97,11 +97,11 @@ async fn dispatch(
         Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),
         Route::Login => Ok(push::login::serve(&core.app, &request).await),
         Route::Pullgate => match core.app.guest_push() {
-            Some(guests) => Ok(rest::pullgate(core, guests, &request).await),
+            Some(guests) => Ok(rest::pullgate(core, guests, request).await),
             None => site(core, peer, visitor, request).await,
         },
         Route::Site => site(core, peer, visitor, request).await,
-        Route::Admin => Ok(admin::serve(&core.app, request.uri().path())),
+        Route::Admin => Ok(admin::serve(&core.app, request).await),
         Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
+use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -19,15 +20,23 @@ use crate::guest::channels::Signed;
 use crate::guest::page;
 use crate::guest::rest::{self, Facts, Place};
 use crate::hub::unix_time;
+use crate::layers;
 use crate::push;
 use crate::upstream::{self, RequestBody};
 
 /// Serves `/pullgate/` to a guest's browser.
-pub(super) async fn pullgate<B>(
+pub(super) async fn pullgate<B: HttpBody>(
     core: &Arc<Core>,
     guests: &Guests,
-    request: &Request<B>,
+    request: Request<B>,
 ) -> Response<Body> {
+    layers::around(request, async |request| {
+        for_guests(core, guests, &request).await
+    })
+    .await
+}
+
+async fn for_guests<B>(core: &Arc<Core>, guests: &Guests, request: &Request<B>) -> Response<Body> {
     if request.method() != Method::GET {
         return push::answer(StatusCode::NOT_FOUND, "");
     }

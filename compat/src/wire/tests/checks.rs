@@ -1,4 +1,4 @@
-//! Which fault of a request is told.
+//! Which error of a request is told.
 
 use super::*;
 

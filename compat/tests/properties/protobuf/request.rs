@@ -35,9 +35,9 @@ pub fn requests(data: &[u8]) {
             let request = decode_request(&signed);
             passes_if_it_may(&signed, &request.expect("signatures do not matter yet"));
         }
-        Err(fault) => {
-            assert_eq!(accepted(data, Sender::Backend), Err(fault));
-            assert_eq!(accepted(data, Sender::Client(CLIENT)), Err(fault));
+        Err(error) => {
+            assert_eq!(accepted(data, Sender::Backend), Err(error));
+            assert_eq!(accepted(data, Sender::Client(CLIENT)), Err(error));
         }
     }
     if let Ok(batch) = pb::RequestBatch::decode(data) {

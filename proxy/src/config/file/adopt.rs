@@ -36,7 +36,7 @@ pub(super) fn first_id(guest: &mut Section<'_>) -> u32 {
     guest.number("first_id", 1, least..=GuestId::MAX.into())
 }
 
-/// `None` after a fault.
+/// `None` after an error.
 fn site_cookie(s: &mut Section<'_>, own: &str) -> Option<Adopt> {
     let cookie = s.required("cookie", names::SITE_COOKIE, |value| {
         let name = names::site_cookie(value)?;
@@ -51,9 +51,9 @@ fn site_cookie(s: &mut Section<'_>, own: &str) -> Option<Adopt> {
     let encoding = s.one_of("encoding", ProofEncoding::Hex, &ENCODINGS);
     let key = secret::site_key(s, "key");
     let format = CookieFormat::parse(pattern?, signed)
-        .map_err(|fault| match fault {
-            BadFormat::Pattern(flaw) => s.fault("pattern", expected(flaw.to_string())),
-            BadFormat::Signed(flaw) => s.fault("signed", expected(flaw.to_string())),
+        .map_err(|error| match error {
+            BadFormat::Pattern(flaw) => s.error("pattern", expected(flaw.to_string())),
+            BadFormat::Signed(flaw) => s.error("signed", expected(flaw.to_string())),
         })
         .ok()?;
     let key = SignatureKey::new(algorithm, &key?.0);

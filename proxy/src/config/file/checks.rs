@@ -15,21 +15,24 @@ const LONGEST_COOKIE_DAYS: u64 = 400;
 /// about its address.
 pub(super) fn no_tls_yet(s: &mut Section<'_>) {
     if let Some(tls) = s.value("tls") {
-        tls.fault(expected(
+        tls.error(expected(
             "no such key: TLS is not supported yet, let a proxy in front of pullgate do it",
         ));
     }
     if s.flag("proxy_protocol", false) {
-        s.fault("proxy_protocol", expected("false: it is not supported yet"));
+        s.error("proxy_protocol", expected("false: it is not supported yet"));
     }
 }
 
 /// Two listeners at one address would share its connections at random.
 pub(super) fn own_address(s: &Section<'_>, address: &Address, taken: &mut Vec<(Address, String)>) {
-    let same = taken.iter().find(|(other, _)| other.is_same(address));
-    if let Some((_, key)) = same {
-        let form = format!("an address of its own: {key} has this one");
-        s.fault("address", expected(form));
+    let same = taken.iter().find(|(other, _)| other.takes(address));
+    if let Some((other, key)) = same {
+        let form = match other == address {
+            true => format!("an address of its own: {key} has this one"),
+            false => format!("a port of its own: one of this and {key} is for every address"),
+        };
+        s.error("address", expected(form));
     }
     taken.push((address.clone(), s.full("address")));
 }
@@ -48,7 +51,7 @@ pub(super) fn exposure(s: &Section<'_>, address: &Address, role: Role) {
 pub(super) fn no_loop(s: &Section<'_>, origin: &Origin, listeners: &[Listener]) {
     let receives = |listener: &&Listener| listener.address.receives(origin);
     if listeners.iter().any(|listener| receives(&listener)) {
-        s.fault(
+        s.error(
             "url",
             expected("the site's address: this one is a listener of pullgate"),
         );
@@ -61,7 +64,7 @@ pub(super) fn headers_differ(s: &Section<'_>, guest: &Guest) {
             true => ("token_header", "guest.header"),
             false => ("header", "guest.token_header"),
         };
-        s.fault(key, expected(format!("another name than {other}")));
+        s.error(key, expected(format!("another name than {other}")));
     }
 }
 
@@ -77,7 +80,7 @@ pub(super) fn cookie_is_kept(s: &Section<'_>, guest: &Guest) {
 }
 
 /// A prefix decides what is served, so it can stand for one kind only. Lists at their default
-/// cannot be at fault.
+/// cannot be wrong.
 pub(super) fn paths_differ(s: &Section<'_>, paths: &Paths) {
     let kinds = [
         ("pub", &paths.publish),
@@ -96,7 +99,7 @@ pub(super) fn paths_differ(s: &Section<'_>, paths: &Paths) {
             });
             if let Some((_, (key, _))) = taken {
                 let form = format!("a path of its own: push.paths.{key} has this one");
-                item.fault(expected(form));
+                item.error(expected(form));
             }
         }
     }
@@ -105,7 +108,7 @@ pub(super) fn paths_differ(s: &Section<'_>, paths: &Paths) {
 /// Channels of guests are good for one epoch behind their own.
 pub(super) fn within_an_epoch(s: &Section<'_>, config_ttl: Duration) {
     if config_ttl > Duration::from_secs(pullgate_compat::guest::EPOCH) {
-        s.fault("config_ttl", expected("at most \"12h\""));
+        s.error("config_ttl", expected("at most \"12h\""));
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue, Error};
 
 use super::excerpt::Excerpt;
-use super::report::{Faults, Finding, Place, Problem, Warning};
+use super::report::{Finding, Place, Problem, Warning};
 
 /// How `env:NAME` is looked up; tests have an environment of their own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -17,9 +17,11 @@ pub(super) struct Reading<'a> {
     text: &'a str,
     file: &'a Path,
     env: Environment<'a>,
+    /// Whether to look at what the file names, too: folders, modes, hosts.
+    looks_outside: bool,
     /// Where the text is not TOML. What lies around there was guessed by the parser.
     broken: RefCell<Vec<usize>>,
-    faults: RefCell<Vec<Finding>>,
+    errors: RefCell<Vec<Finding>>,
     warnings: RefCell<Vec<Warning>>,
 }
 
@@ -41,13 +43,26 @@ impl<'a> Reading<'a> {
             text: text.strip_prefix('\u{feff}').unwrap_or(text),
             file,
             env,
+            looks_outside: false,
             broken: RefCell::default(),
-            faults: RefCell::default(),
+            errors: RefCell::default(),
             warnings: RefCell::default(),
         }
     }
 
-    /// The file as a table; what is not TOML in it is a fault, and the rest is still read.
+    /// The same, and what the file names is looked at.
+    pub(super) fn looking_outside(self) -> Self {
+        Self {
+            looks_outside: true,
+            ..self
+        }
+    }
+
+    pub(super) fn looks_outside(&self) -> bool {
+        self.looks_outside
+    }
+
+    /// The file as a table; what is not TOML in it is an error, and the rest is still read.
     pub(super) fn table(&self) -> DeTable<'a> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         let table = table.into_inner();
@@ -55,7 +70,7 @@ impl<'a> Reading<'a> {
         table
     }
 
-    /// One fault per line and per value: a bracket that is missing makes the parser stumble at
+    /// One error per line and per value: a bracket that is missing makes the parser stumble at
     /// everything that follows.
     fn report_syntax(&self, table: &DeTable<'_>, errors: &[Error]) {
         let mut values = Vec::new();
@@ -89,7 +104,7 @@ impl<'a> Reading<'a> {
     fn not_toml_at(&self, span: Range<usize>, message: &str) {
         self.broken.borrow_mut().push(span.start);
         let problem = Problem::Syntax(message.to_owned());
-        self.fault(span, Show::Syntax, "", problem);
+        self.error(span, Show::Syntax, "", problem);
     }
 
     /// Whether a value is the parser's guess, or has one inside.
@@ -106,9 +121,9 @@ impl<'a> Reading<'a> {
         self.broken.borrow().iter().any(|broken| *broken < at)
     }
 
-    pub(super) fn fault(&self, span: Range<usize>, show: Show, key: &str, problem: Problem) {
+    pub(super) fn error(&self, span: Range<usize>, show: Show, key: &str, problem: Problem) {
         let finding = self.finding(span, show, key, problem);
-        self.faults.borrow_mut().push(finding);
+        self.errors.borrow_mut().push(finding);
     }
 
     pub(super) fn warn(&self, span: Range<usize>, show: Show, key: &str, remark: String) {
@@ -165,16 +180,16 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The warnings, or every fault, each in the order of lines.
-    pub(super) fn outcome(self) -> Result<Vec<Warning>, Faults> {
-        let mut faults = self.faults.into_inner();
+    /// The warnings, or every error, each in the order of lines.
+    pub(super) fn outcome(self) -> Result<Vec<Warning>, Vec<Finding>> {
+        let mut errors = self.errors.into_inner();
         let mut warnings = self.warnings.into_inner();
-        faults.sort_by_key(Finding::position);
+        errors.sort_by_key(Finding::position);
         warnings.sort_by_key(|warning| warning.0.position());
-        if faults.is_empty() {
+        if errors.is_empty() {
             Ok(warnings)
         } else {
-            Err(Faults(faults))
+            Err(errors)
         }
     }
 }

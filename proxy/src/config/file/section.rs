@@ -1,5 +1,5 @@
 //! A table being read: every key is asked for once, with its default; keys that nobody asked for
-//! are faults.
+//! are errors.
 
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -114,7 +114,7 @@ impl<'a> Section<'a> {
         parsed.unwrap_or(default)
     }
 
-    /// A key without a default; `None` after a fault.
+    /// A key without a default; `None` after an error.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -125,10 +125,10 @@ impl<'a> Section<'a> {
         self.value(key)?.checked(parse)
     }
 
-    /// A fault if there is no such key.
+    /// An error if there is no such key.
     pub(super) fn must_have(&self, key: &str, example: &str) {
         if !self.has(key) && !self.reading.is_broken() {
-            self.fault(key, Mismatch::new("nothing", example));
+            self.error(key, Mismatch::new("nothing", example));
         }
     }
 
@@ -200,7 +200,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The same, and an empty list is a fault.
+    /// The same, and an empty list is an error.
     pub(super) fn filled_list<T>(
         &mut self,
         key: &'static str,
@@ -212,7 +212,7 @@ impl<'a> Section<'a> {
             .table
             .and_then(|table| table.get(key)?.get_ref().as_array());
         if written.is_some_and(|items| items.is_empty()) {
-            self.fault(key, Mismatch::new("an empty list", "at least one entry"));
+            self.error(key, Mismatch::new("an empty list", "at least one entry"));
         }
         list
     }
@@ -222,15 +222,15 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// A fault that shows only in the light of other keys.
-    pub(super) fn fault(&self, key: &str, mismatch: Mismatch) {
+    /// An error that shows only in the light of other keys.
+    pub(super) fn error(&self, key: &str, mismatch: Mismatch) {
         match self.look(key) {
-            Some(value) => value.fault(mismatch),
+            Some(value) => value.error(mismatch),
             None => {
                 let problem = mismatch.into_problem(|| "nothing".to_owned());
                 let at = self.at.clone();
                 self.reading
-                    .fault(at, Show::Group, &self.full(key), problem);
+                    .error(at, Show::Group, &self.full(key), problem);
             }
         }
     }
@@ -251,6 +251,10 @@ impl<'a> Section<'a> {
     pub(super) fn items(&self, key: &str) -> Vec<Value<'a>> {
         let list = self.look(key).and_then(|list| list.items().ok());
         list.unwrap_or_default()
+    }
+
+    pub(super) fn looks_outside(&self) -> bool {
+        self.reading.looks_outside()
     }
 
     fn look(&self, key: &str) -> Option<Value<'a>> {
@@ -278,7 +282,7 @@ impl<'a> Section<'a> {
                     known: self.asked.clone(),
                 };
                 let full = self.full(name);
-                self.reading.fault(key.span(), Show::Value, &full, problem);
+                self.reading.error(key.span(), Show::Value, &full, problem);
             }
         }
     }

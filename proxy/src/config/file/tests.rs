@@ -28,8 +28,8 @@ fn config_of(text: &str) -> Config {
 }
 
 fn report_of(text: &str) -> String {
-    let faults = read_text(text, Path::new("pullgate.toml")).unwrap_err();
-    faults.to_string()
+    let errors = read_text(text, Path::new("pullgate.toml")).unwrap_err();
+    errors.to_string()
 }
 
 /// The `.toml` files of a folder with their texts.
@@ -69,11 +69,11 @@ fn invalid_files_are_reported_as_promised() {
     let files = fixtures("invalid");
     assert!(files.len() >= 30, "found {} files", files.len());
     for (path, text) in files {
-        let faults = read_text(&text, &path).unwrap_err();
-        let lines: Vec<_> = faults
-            .0
+        let errors = read_text(&text, &path).unwrap_err();
+        let lines: Vec<_> = errors
+            .found
             .iter()
-            .map(|fault| first_line(fault, &path))
+            .map(|error| first_line(error, &path))
             .collect();
         assert_eq!(lines, promised(&text), "{}", path.display());
         assert!(!lines.is_empty(), "{}", path.display());
@@ -97,11 +97,11 @@ fn valid_files_are_accepted_with_the_warnings_promised() {
 #[test]
 fn all_at_once() {
     let path = root().join("fixtures/config/invalid/all_at_once.toml");
-    let faults = load(&path).unwrap_err();
-    let lines: Vec<_> = faults
-        .0
+    let errors = load(&path).unwrap_err();
+    let lines: Vec<_> = errors
+        .found
         .iter()
-        .map(|fault| fault.position().unwrap().0)
+        .map(|error| error.position().unwrap().0)
         .collect();
     assert!(lines.len() >= 6, "{lines:?}");
     assert!(lines.is_sorted(), "{lines:?}");
@@ -162,11 +162,11 @@ fn files_that_cannot_be_read() {
         b"upstream.url = 'http://a'\n# caf\xe9 \xe9\n[log]\nformat = 'xml'\n",
     )
     .unwrap();
-    let faults = load(&path).unwrap_err();
-    let lines: Vec<_> = faults
-        .0
+    let errors = load(&path).unwrap_err();
+    let lines: Vec<_> = errors
+        .found
         .iter()
-        .map(|fault| first_line(fault, &path))
+        .map(|error| first_line(error, &path))
         .collect();
     assert_eq!(lines[0], "2:6: not TOML: bytes that are not UTF-8");
     assert!(lines[1].starts_with("4:10: log.format: "), "{lines:?}");
@@ -245,10 +245,10 @@ fn all_keys() -> BTreeSet<&'static str> {
     };
     let lines: String = full().lines().map(probed).collect();
     let text = format!("{probe}\n{lines}");
-    let faults = read_text(&text, Path::new("pullgate.toml")).unwrap_err();
-    let keys = faults.0.into_iter().flat_map(|fault| {
-        let Problem::Unknown { known, .. } = fault.problem else {
-            panic!("{fault}");
+    let errors = read_text(&text, Path::new("pullgate.toml")).unwrap_err();
+    let keys = errors.found.into_iter().flat_map(|error| {
+        let Problem::Unknown { known, .. } = error.problem else {
+            panic!("{error}");
         };
         known
     });
@@ -292,11 +292,11 @@ fn reports_of_broken_text_do_not_panic() {
     let text = full();
     for at in (0..text.len()).step_by(5) {
         let cut = read_text(&text[..at], Path::new("pullgate.toml"));
-        cut.map_or_else(|faults| drop(faults.to_string()), drop);
+        cut.map_or_else(|errors| drop(errors.to_string()), drop);
         for junk in ["\"", "[", "é=", "\n", "\0"] {
             let broken = format!("{}{junk}{}", &text[..at], &text[at..]);
             let outcome = read_text(&broken, Path::new("pullgate.toml"));
-            outcome.map_or_else(|faults| drop(faults.to_string()), drop);
+            outcome.map_or_else(|errors| drop(errors.to_string()), drop);
         }
     }
 }

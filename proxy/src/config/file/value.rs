@@ -62,13 +62,13 @@ impl<'a> Value<'a> {
 
     /// What `parse` makes of it; what does not fit is reported.
     pub(super) fn checked<T>(&self, parse: impl FnOnce(&Self) -> Result<T, Mismatch>) -> Option<T> {
-        parse(self).map_err(|mismatch| self.fault(mismatch)).ok()
+        parse(self).map_err(|mismatch| self.error(mismatch)).ok()
     }
 
-    pub(super) fn fault(&self, mismatch: Mismatch) {
+    pub(super) fn error(&self, mismatch: Mismatch) {
         let problem = mismatch.into_problem(|| self.found());
         let span = self.span.clone();
-        self.reading.fault(span, self.show(), &self.key, problem);
+        self.reading.error(span, self.show(), &self.key, problem);
     }
 
     pub(super) fn warn(&self, remark: impl Into<String>) {

@@ -1,6 +1,6 @@
 //! The connections to Redis: one for commands, one for pub/sub, both or none.
 //!
-//! The [`keep`]er makes them again for ever. Everybody else looks at the [`Link`] that it sets.
+//! The keeper makes them again for ever. Everybody else looks at the [`Link`] that it sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,14 +26,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Between two log lines that say that Redis is still away.
+/// Between two log lines that say that Redis is still unreachable.
 const REMINDER: Duration = Duration::from_secs(30);
 
 /// How the connections are now.
 #[derive(Clone)]
 pub(super) enum State {
     /// Since when there are none.
-    Away(Instant),
+    Unreachable(Instant),
     Up(Session),
 }
 
@@ -76,7 +76,7 @@ pub(super) enum Lost {
 }
 
 pub(super) fn link(address: Address) -> (Keeper, Link) {
-    let (sender, state) = watch::channel(State::Away(Instant::now()));
+    let (sender, state) = watch::channel(State::Unreachable(Instant::now()));
     let (suspicion, sessions) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
     let keeper = Keeper {
         address,
@@ -110,14 +110,14 @@ impl Link {
     /// The same for those who cannot wait longer than this.
     pub(super) async fn within(&self, time: Duration) -> Result<Session, Unavailable> {
         let up = timeout(time, self.up()).await;
-        up.map_err(|_| super::away())
+        up.map_err(|_| super::unreachable())
     }
 
     /// The connection of now.
     pub(super) fn now(&self) -> Option<Session> {
         match &*self.state.borrow() {
             State::Up(session) => Some(session.clone()),
-            State::Away(_) => None,
+            State::Unreachable(_) => None,
         }
     }
 
@@ -148,7 +148,7 @@ impl Link {
     pub(super) fn away_since(&self) -> Option<Instant> {
         match &*self.state.borrow() {
             State::Up(_) => None,
-            State::Away(since) => Some(*since),
+            State::Unreachable(since) => Some(*since),
         }
     }
 
@@ -170,7 +170,7 @@ impl Keeper {
                     said = None;
                     let began = Instant::now();
                     let why = self.run(session, messages, &mut feed).await;
-                    self.state.send_replace(State::Away(Instant::now()));
+                    self.state.send_replace(State::Unreachable(Instant::now()));
                     if began.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
                     }
@@ -179,7 +179,7 @@ impl Keeper {
                 Err(why) => why,
             };
             if said.is_none_or(|said| said.elapsed() > REMINDER) {
-                tracing::warn!(address = %self.address, %why, "Redis is away");
+                tracing::warn!(address = %self.address, %why, "Redis is unreachable");
                 said = Some(Instant::now());
             }
             sleep(pause).await;

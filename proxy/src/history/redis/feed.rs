@@ -197,7 +197,7 @@ impl Feed {
             Some(after) => match self.missed(redis, after, begun).await {
                 Ok(missed) => missed,
                 Err(why) => {
-                    tracing::warn!(%why, "what was stored while Redis was away cannot be read");
+                    tracing::warn!(%why, "what was stored while Redis was unreachable cannot be read");
                     BTreeMap::new()
                 }
             },
@@ -205,7 +205,7 @@ impl Feed {
         if !due.is_empty() {
             tracing::info!(
                 messages = due.len(),
-                "what was stored while Redis was away is delivered"
+                "what was stored while Redis was unreachable is delivered"
             );
         }
         // The process that stored it may tell of it only now.

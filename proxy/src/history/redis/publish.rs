@@ -82,7 +82,7 @@ impl Queue {
         (Self { batches, waiting }, carrier)
     }
 
-    /// Accepts messages. When this returns they are with Redis, or Redis is slow or away and they wait.
+    /// Accepts messages. When this returns they are with Redis, or Redis is slow or unreachable and they wait.
     pub(super) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Refused> {
         let messages: Vec<Prepared> = publications.into_iter().map(Prepared::new).collect();
         if messages.is_empty() {
