@@ -100,7 +100,8 @@ impl Server {
         Self::run(pullgate(), directory, server, upstream, more)
     }
 
-    fn run(
+    /// The same by another command than [`pullgate`], or with something set in it.
+    pub(crate) fn run(
         mut command: Command,
         directory: Arc<TempDir>,
         server: &str,

@@ -20,6 +20,7 @@
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
 //! | [`bounds`] | what clients that read nothing cost |
+//! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
@@ -45,6 +46,7 @@ mod bounds;
 mod browser;
 mod cluster;
 mod command_line;
+mod degraded;
 mod forwarded;
 mod guest_push;
 mod guests;

@@ -41,28 +41,45 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// Whether to send clients here. While Redis is unreachable a node that has begun goes on to serve the site, and
-/// so do all others, which are no better off: only who asks for `push` is sent away.
+/// Whether to send clients here, and what is broken. While Redis is unreachable, or a disk is full, a node that has begun
+/// goes on to serve the site, and it may be the same for all others: only who asks for `push` is sent away.
 fn ready(app: &App, push: bool) -> Response<Body> {
-    let Archive::Redis(redis) = app.hub.archive() else {
-        return text(StatusCode::OK, "ok\n");
-    };
-    match redis.unreachable() {
-        None => text(StatusCode::OK, "ok\n"),
-        Some(unreachable) => {
-            let refuse = match push {
-                true => unreachable > HICCUP,
-                false => redis.connections() == 0 && unreachable < BEGINNING,
-            };
-            let status = match refuse {
-                true => StatusCode::SERVICE_UNAVAILABLE,
-                false => StatusCode::OK,
-            };
-            text(
-                status,
-                format!("Redis is unreachable for {} s\n", unreachable.as_secs()),
-            )
+    let mut broken: Vec<String> = Vec::new();
+    let mut refuse = false;
+    match app.hub.archive() {
+        Archive::None => {}
+        Archive::Disk(disk) => {
+            if let Some(why) = disk.trouble() {
+                refuse = push;
+                broken.push(format!("history is not written: {why}"));
+            }
         }
+        Archive::Redis(redis) => {
+            if let Some(unreachable) = redis.unreachable() {
+                refuse = match push {
+                    true => unreachable > HICCUP,
+                    false => redis.connections() == 0 && unreachable < BEGINNING,
+                };
+                broken.push(format!(
+                    "Redis is unreachable for {} s",
+                    unreachable.as_secs()
+                ));
+            }
+        }
+    }
+    if let Some(why) = app.state.trouble() {
+        broken.push(format!("new guests get no number: {why}"));
+    }
+    if app.config.guest.enabled && app.guests.is_none() {
+        broken.push("guests are not served: their secret cannot be used".to_owned());
+    }
+    let status = match refuse {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    match broken.is_empty() {
+        true => text(status, "ok\n"),
+        false => text(status, broken.join("\n") + "\n"),
     }
 }
 

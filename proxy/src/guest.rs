@@ -101,7 +101,9 @@ impl Guests {
     fn known(&self, headers: &HeaderMap, now: u64) -> Option<(GuestId, bool)> {
         let max_age = self.config.cookie_max_age.as_secs();
         let ours = cookies(headers, &self.config.cookie)
-            .find_map(|value| self.keys.verify_cookie(value, now, max_age));
+            .filter_map(|value| self.keys.open_cookie(value))
+            .inspect(|signed| self.ids.was_given(signed.id))
+            .find_map(|signed| signed.at(now, max_age));
         match ours {
             Some(cookie) => Some((cookie.id, cookie.renew)),
             None => Some((self.adoption.find(headers, &self.ids)?, true)),

@@ -10,13 +10,14 @@
 
 pub(crate) mod catch_up;
 pub(crate) mod inbox;
+pub(crate) mod lingering;
 pub(crate) mod outgoing;
 mod shared;
 pub(crate) mod subscriber;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pullgate_compat::channel::{ChannelList, Receiver};
 use pullgate_compat::message::{Message, MessageId};
@@ -25,8 +26,9 @@ use crate::history::memory::Memory;
 use crate::history::{Archive, Draft, Unavailable};
 use catch_up::{Missed, Recent};
 use inbox::Inbox;
+use lingering::{LINGER, Lingering};
 use outgoing::Outgoing;
-use subscriber::{Closed, Group, Had, Subscriber, Subscription};
+use subscriber::{Closed, Group, Had, Leaving, Subscriber, Subscription};
 
 /// Between two channels closed for a restart, where there are few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
@@ -57,6 +59,7 @@ struct Sequence {
     ids: Ids,
     history: Memory,
     channels: HashMap<Receiver, Vec<(usize, Arc<Group>)>>,
+    lingering: Lingering,
     subscribers: u64,
 }
 
@@ -100,6 +103,7 @@ impl Hub {
                 history: Memory::new(max_memory, complete_after),
                 ids,
                 channels: HashMap::new(),
+                lingering: Lingering::default(),
                 subscribers: 0,
             }),
             inboxes: (0..cores).map(|_| Inbox::default()).collect(),
@@ -321,7 +325,14 @@ impl Hub {
     }
 
     /// Called once by every subscription when it goes.
-    fn unsubscribe(&self, core: usize, receivers: &[Receiver], subscriber: &Subscriber) {
+    fn unsubscribe(
+        &self,
+        core: usize,
+        receivers: &[Receiver],
+        subscriber: &Subscriber,
+        leaving: Leaving,
+    ) {
+        let mut left = Vec::new();
         let mut sequence = self.sequence();
         for receiver in receivers {
             let Some(groups) = sequence.channels.get_mut(receiver) else {
@@ -330,6 +341,18 @@ impl Hub {
             groups.retain(|(at, group)| *at != core || !group.remove(subscriber));
             if groups.is_empty() {
                 sequence.channels.remove(receiver);
+                left.push(*receiver);
+            }
+        }
+        if leaving == Leaving::ToComeAgain {
+            sequence.lingering.add(&left, Instant::now());
+        }
+        drop(sequence);
+        if let Archive::Redis(redis) = &self.archive {
+            match leaving {
+                Leaving::AtOnce => redis.left(left, Duration::ZERO),
+                Leaving::ToComeAgain => redis.left(left, LINGER),
+                Leaving::ForAnotherNode => {}
             }
         }
     }

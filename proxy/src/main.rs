@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod aside;
 mod body;
 mod cli;
 mod config;
@@ -161,25 +162,35 @@ fn run(config: Config) -> Result<(), Failure> {
     let stop = signals::stop()?;
     raise_file_limit();
     let state = Arc::new(State::open(&config.server.state_dir)?);
-    let signature = secrets::signature_key(&config, Missing::Generate)?;
+    let signature = match secrets::signature_key(&config, Missing::Generate) {
+        Ok(key) => key,
+        Err(why) => {
+            tracing::error!(%why, "no signature key can be kept: no signature is good after a restart");
+            secrets::unkept_signature_key(&config)?
+        }
+    };
     let archive = archive(&config)?;
     let shared = match &archive {
         Archive::None | Archive::Disk(_) => None,
         Archive::Redis(redis) => Some(Arc::clone(redis)),
     };
-    let guests = match config.guest.enabled {
-        true => {
-            let keys = secrets::guest_keys(&config, Missing::Generate)?;
-            Some(Guests::new(
-                config.guest.clone(),
-                keys,
-                Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?,
-            ))
+    let guests = match config
+        .guest
+        .enabled
+        .then(|| secrets::guest_keys(&config, Missing::Generate))
+    {
+        None => None,
+        Some(Ok(keys)) => {
+            let ids = Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?;
+            Some(Guests::new(config.guest.clone(), keys, ids))
         }
-        false => None,
+        Some(Err(why)) => {
+            tracing::error!(%why, "guests are not served before the next start: their secret cannot be used");
+            None
+        }
     };
     // Ids of messages never repeat: each start takes a second that none took before.
-    let start = state.raise("message_start", 1, unix_time().as_secs())?;
+    let start = state.message_start(unix_time().as_secs());
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,

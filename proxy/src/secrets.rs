@@ -30,6 +30,12 @@ pub(crate) fn signature_key(config: &Config, missing: Missing) -> Result<Signatu
     Ok(SignatureKey::new(config.push.signature_algo, &key))
 }
 
+/// One that is kept nowhere: nobody else has it.
+pub(crate) fn unkept_signature_key(config: &Config) -> Result<SignatureKey, Failure> {
+    let key = state::random_secret()?;
+    Ok(SignatureKey::new(config.push.signature_algo, &key))
+}
+
 /// Sign and verify guests' cookies and tokens.
 pub(crate) fn guest_keys(config: &Config, missing: Missing) -> Result<GuestKeys, Failure> {
     let mut secrets: Vec<String> = config

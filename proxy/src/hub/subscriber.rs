@@ -32,6 +32,17 @@ pub(crate) enum Closed {
     Drained,
 }
 
+/// What the end of a subscription says of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It has gone.
+    AtOnce,
+    /// It asks again soon: its channels stay online for a while.
+    ToComeAgain,
+    /// This server stops. With Redis the client goes to another, and stays online meanwhile.
+    ForAnotherNode,
+}
+
 /// A bounded queue, filled by the core's delivering task and emptied by the connection's task.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
@@ -92,6 +103,8 @@ pub(crate) struct Subscription {
     core: usize,
     receivers: Box<[Receiver]>,
     subscriber: Arc<Subscriber>,
+    /// Whether its client asks again when it ends.
+    comes_again: bool,
 }
 
 impl Subscriber {
@@ -306,7 +319,13 @@ impl Subscription {
             core,
             receivers,
             subscriber,
+            comes_again: false,
         }
+    }
+
+    /// Its client asks again when it ends: the channels stay online for [`super::lingering::LINGER`].
+    pub(crate) fn will_come_again(&mut self) {
+        self.comes_again = true;
     }
 
     /// What it listens to, each once.
@@ -393,7 +412,12 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        let leaving = match (self.subscriber.queue().closed, self.comes_again) {
+            (Some(Closed::Drained), _) => Leaving::ForAnotherNode,
+            (_, true) => Leaving::ToComeAgain,
+            (_, false) => Leaving::AtOnce,
+        };
         self.hub
-            .unsubscribe(self.core, &self.receivers, &self.subscriber);
+            .unsubscribe(self.core, &self.receivers, &self.subscriber, leaving);
     }
 }

@@ -55,12 +55,13 @@ pub(crate) async fn serve<B>(
         .get("last-event-id")
         .and_then(|id| MessageId::parse(id.to_str().ok()?));
     let subscribed = core.app.hub.subscribe(core.index, &channels, mid).await;
-    let Ok((subscription, mut missed)) = subscribed else {
+    let Ok((mut subscription, mut missed)) = subscribed else {
         return refusal(Status::NoLastMessages);
     };
     let Ok(piece) = missed.next().await else {
         return refusal(Status::NoLastMessages);
     };
+    subscription.will_come_again();
     let mut first = RETRY.as_bytes().to_vec();
     if mid.is_none() {
         // An id without data is kept by the browser, and no event to the page (WHATWG HTML 9.2.6).

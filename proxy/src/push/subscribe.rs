@@ -56,9 +56,10 @@ async fn poll(
 ) -> Response<Body> {
     let _connected = core.app.statistics.connected(Transport::Poll);
     let subscribed = core.app.hub.subscribe(core.index, channels, mid).await;
-    let Ok((subscription, mut missed)) = subscribed else {
+    let Ok((mut subscription, mut missed)) = subscribed else {
         return poll_refusal(Status::NoLastMessages);
     };
+    subscription.will_come_again();
     match missed.next().await {
         Ok(first) if first.is_empty() => {}
         Ok(first) => return messages(&first, missed, format),

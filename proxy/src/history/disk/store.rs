@@ -12,6 +12,7 @@
 //! | `c`, private or public (1), channel (16), id (13) | nothing |
 //! | `e` | when the last of its messages expires |
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,8 +25,10 @@ use pullgate_compat::wire::{decode_message, encode_message};
 
 use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
 
-/// What the tables above are called; a version that changes them reads this first.
+/// How the tables above are named in the file `FORMAT`; a version that changes them reads this first.
 const FORMAT: &str = "pullgate history 1\n";
+/// What the name of every version begins with.
+const FORMATS: &str = "pullgate history ";
 
 /// Blocks read lately, bytes.
 const CACHE: u64 = 16 << 20;
@@ -136,20 +139,13 @@ impl Store {
             Ok(Err(fjall::Error::Locked)) => Err(OpenError::InUse {
                 path: path.to_owned(),
             }),
-            Ok(Err(fjall::Error::Io(source)))
-                if !matches!(
-                    source.kind(),
-                    std::io::ErrorKind::UnexpectedEof
-                        | std::io::ErrorKind::InvalidData
-                        | std::io::ErrorKind::NotFound
-                ) =>
-            {
-                Err(OpenError::Io {
+            Ok(Err(error)) => match passing(&error) {
+                Some(kind) => Err(OpenError::Io {
                     path: path.to_owned(),
-                    source,
-                })
-            }
-            Ok(Err(error)) => Err(damaged(error.to_string())),
+                    source: std::io::Error::new(kind, error),
+                }),
+                None => Err(damaged(error.to_string())),
+            },
             Err(_) => Err(damaged("reading it failed".into())),
         }
     }
@@ -296,6 +292,22 @@ impl Store {
     }
 }
 
+/// The error of the system behind `error`, if it says nothing about what is in the files.
+fn passing(error: &fjall::Error) -> Option<ErrorKind> {
+    let mut error: &dyn std::error::Error = error;
+    loop {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            let kind = error.kind();
+            let is_damage = matches!(
+                kind,
+                ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::NotFound
+            );
+            return (!is_damage).then_some(kind);
+        }
+        error = error.source()?;
+    }
+}
+
 fn size(buckets: &[Bucket]) -> u64 {
     buckets.iter().map(|bucket| bucket.bytes).sum()
 }
@@ -332,16 +344,31 @@ fn check_format(path: &Path) -> Result<(), OpenError> {
     };
     let file = path.join("FORMAT");
     std::fs::create_dir_all(path).map_err(unusable)?;
-    match std::fs::read_to_string(&file) {
-        Ok(found) if found == FORMAT => Ok(()),
-        Ok(found) => Err(OpenError::Format {
-            path: path.to_owned(),
-            found: found.chars().take(40).collect(),
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::write(&file, FORMAT).map_err(unusable)
+    let found = match std::fs::read(&file) {
+        Ok(found) => String::from_utf8_lossy(&found).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Written beside and renamed: a crash leaves no half of it.
+            let fresh = path.join("FORMAT.new");
+            return std::fs::write(&fresh, FORMAT)
+                .and_then(|()| std::fs::rename(&fresh, &file))
+                .map_err(unusable);
         }
-        Err(error) => Err(unusable(error)),
+        Err(error) => return Err(unusable(error)),
+    };
+    let version = found.strip_prefix(FORMATS).and_then(|version| {
+        let version = version.strip_suffix('\n')?;
+        version.parse::<u32>().ok()
+    });
+    match version {
+        Some(_) if found == FORMAT => Ok(()),
+        Some(_) => Err(OpenError::Format {
+            path: path.to_owned(),
+            found: found.trim_end().to_owned(),
+        }),
+        None => Err(OpenError::Damaged {
+            path: path.to_owned(),
+            what: "FORMAT says nothing that any version writes".to_owned(),
+        }),
     }
 }
 
