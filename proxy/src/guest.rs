@@ -112,11 +112,15 @@ impl Guests {
         }
     }
 
-    /// Lets a subscriber whose cookies prove a guest listen to what goes to all guests, whatever its configuration
-    /// says: where the site has the pull module, that names the module's shared channel and not ours.
+    /// Lets a guest listen to what goes to all guests, whatever the configuration says that the page was given:
+    /// where the site has the pull module, it names the module's shared channel and not ours.
     pub(crate) fn join(&self, headers: &HeaderMap, channels: &mut ChannelList) {
-        if self.proven(headers).is_some() {
-            channels.join(self.keys.shared_channel(unix_time().as_secs()));
+        let Some(guest) = self.proven(headers) else {
+            return;
+        };
+        let now = unix_time().as_secs();
+        if !channels::are_of_a_user(channels, guest, &self.keys, now) {
+            channels.join(self.keys.shared_channel(now));
         }
     }
 
