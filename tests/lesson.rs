@@ -1,10 +1,15 @@
 //! The official lesson "Push & Pull для гостей", step by step as it stands there, with a module of today, which serves no
 //! guests; and the recipes of docs/guests.md, taken from the page.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
 use crate::bitrix::Site;
 use crate::browser;
-use crate::guests::PAGE;
-use crate::harness::{Response, root, send};
+use crate::guests::{PAGE, SECRET};
+use crate::harness::{Response, Server, root, send};
 
 /// Registers the hook.
 const REGISTERING: &str = r#"RegisterModuleDependences("main", "OnProlog", "main", "", "", 2, "local/scripts/pull_hit.php");"#;
@@ -28,7 +33,7 @@ const NUMBER: &str = "<?php echo 'number ', defined('PULL_USER_ID') ? PULL_USER_
 
 /// The code of the page in docs/ that has these words in it.
 pub(crate) fn recipe(page: &str, language: &str, words: &str) -> String {
-    let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
+    let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
     let fence = format!("```{language}\n");
     let mut found = text
         .split(&fence)
@@ -94,9 +99,39 @@ fn registering() {
 
 #[test]
 fn the_printed_hook_has_the_line() {
-    let hook = std::fs::read_to_string(root().join("compat/php/pull_hit.php")).unwrap();
+    let hook = fs::read_to_string(root().join("compat/php/pull_hit.php")).unwrap();
     for line in [REGISTERING, &REGISTERING.replace("local/", "")] {
         assert!(hook.contains(line), "{line}");
+    }
+}
+
+/// What is printed by the documented commands: three files, and the one with keys is for nobody else.
+#[test]
+fn installing() {
+    for docs in ["guests.md", "ru/guests.md"] {
+        let server = Server::start("http://127.0.0.1:1", SECRET);
+        let directory = server.directory.path();
+        let commands = recipe(docs, "sh", "pullgate php-hook Stack.php");
+        let bin = Path::new(env!("CARGO_BIN_EXE_pullgate")).parent().unwrap();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let status = Command::new("sh")
+            .args(["-ec", &format!("umask 022\n{commands}")])
+            .current_dir(directory)
+            .env("PATH", path)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        for (file, mode) in [
+            ("pull_hit.php", 0o600),
+            ("Guest.php", 0o644),
+            ("Stack.php", 0o644),
+        ] {
+            let file = directory.join(file);
+            let permissions = fs::metadata(&file).unwrap().permissions();
+            assert_eq!(permissions.mode() & 0o777, mode, "{}", file.display());
+            let parsed = Command::new("php").arg("-l").arg(&file).output().unwrap();
+            assert!(parsed.status.success(), "{parsed:?}");
+        }
     }
 }
 
@@ -174,15 +209,14 @@ fn sending_to_all() {
 
 #[test]
 fn recipes_of_the_page() {
+    // A site on which no module needs the client, nor prints its keys.
+    let bare = [("BITRIX_STUB_NEEDED", "N"), ("BITRIX_STUB_KEYS", "N")];
     for docs in ["guests.md", "ru/guests.md"] {
         let start = recipe(docs, "php", "CJSCore::Init(['pull']);");
         let keys = recipe(docs, "php", "AssetLocation::AFTER_CSS");
         let composite = recipe(docs, "html", "new BX.PullClient({ guestMode: true");
-        let core = "<script src=\"/bitrix/js/main/core/core.js\"></script>\n";
-        let client = "<script src=\"/bitrix/js/pull/b24jssdk.js\"></script>\n\
-             <script src=\"/bitrix/js/pull/client.js\"></script>\n";
-        let cached = format!("{core}{client}{composite}");
-        // A page on which no module needs the client, nor prints its keys.
+        let scripts = ["main/core/core.js", "pull/b24jssdk.js", "pull/client.js"]
+            .map(|file| format!("<script src=\"/bitrix/js/{file}\"></script>\n"));
         let site = Site::of(
             &[
                 (
@@ -190,11 +224,26 @@ fn recipes_of_the_page() {
                     &init(&format!("{start}{keys}")),
                 ),
                 ("/page.php", NUMBER),
-                ("/cached.html", &cached),
+                ("/cached.html", &format!("{}{composite}", scripts.concat())),
                 ("/price.php", PRICE),
             ],
-            &[("BITRIX_STUB_NEEDED", "N"), ("BITRIX_STUB_KEYS", "N")],
+            &bare,
         );
         browser::bitrix("recipes", &site);
+
+        let place = ",\n        false,\n        \\Bitrix\\Main\\Page\\AssetLocation::AFTER_CSS";
+        let anywhere = keys.replace(place, "");
+        assert_ne!(anywhere, keys);
+        let site = Site::of(
+            &[
+                (
+                    "/local/php_interface/init.php",
+                    &init(&format!("{start}{anywhere}")),
+                ),
+                ("/page.php", NUMBER),
+            ],
+            &bare,
+        );
+        browser::bitrix("keys_too_late", &site);
     }
 }

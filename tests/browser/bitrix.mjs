@@ -193,4 +193,16 @@ async function recipes(browser) {
   await guest.close();
 }
 
-await run({ looking, sending_to_all: sendingToAll, recipes }[scene]);
+/** Why the documented place of the keys matters. */
+async function keysTooLate(browser) {
+  await step('keys behind the client\'s script: it never asks', async () => {
+    const { page, ...guest } = await Visitor.arrive(browser);
+    const failure = page.waitForEvent('pageerror');
+    await page.goto(new URL('/page.php', site).href);
+    assert.match((await failure).message, /userId/);
+    assert.ok(await page.evaluate(() => BX.message.pull_guest_user_id < 0 && !BX.PULL.isConnected()));
+    assert.equal(guest.configs, 0);
+  });
+}
+
+await run({ keys_too_late: keysTooLate, looking, sending_to_all: sendingToAll, recipes }[scene]);
