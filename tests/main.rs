@@ -15,6 +15,7 @@
 //! | [`adopt`] | guests of the site's own from before, by its signed cookies |
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
+//! | [`lesson`] | the official lesson for guests, its three steps, and the recipes of docs/guests.md |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
 //! | [`websocket`] | websocket clients that do not read, or break the protocol |
 //! | [`binary`] | the same in protobuf, and clients that publish |
@@ -55,6 +56,7 @@ mod heads;
 mod history;
 mod hook;
 mod improvements;
+mod lesson;
 mod limits;
 mod log;
 mod proxy;

@@ -24,36 +24,35 @@ use crate::server::App;
 pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Body> {
     let query = query(&request);
     let binary = query.first("binaryMode").is_some_and(|mode| mode == "true");
-    let to = match (query.first("USER_ID"), request.method()) {
+    let numbers = match (query.first("USER_ID"), request.method()) {
         (Some(numbers), &Method::POST) => match by_number(app, &numbers) {
-            Ok(numbers) => To::Numbers(numbers),
+            Ok(numbers) => Some(numbers),
             Err(bad) => return answer(StatusCode::BAD_REQUEST, bad.to_string()),
         },
-        (Some(_) | None, _) => To::Channels(channels(query, &app.signature, Role::Publisher)),
+        (Some(_) | None, _) => None,
     };
-    match (request.method(), to) {
-        (&Method::POST, To::Numbers(numbers)) if binary => {
+    let channels = channels(query, &app.signature, Role::Publisher);
+    match (request.method(), numbers) {
+        (&Method::POST, Some(numbers)) if binary => {
             protobuf(app, request, Rights::TrustedByNumber, Some(&numbers)).await
         }
-        (&Method::POST, _) if binary => protobuf(app, request, Rights::Trusted, None).await,
-        (&Method::POST, to) => text(app, &to, request).await,
-        (&Method::GET, To::Channels(channels)) => online(app, &channels, binary).await,
+        (&Method::POST, None) if binary => protobuf(app, request, Rights::Trusted, None).await,
+        (&Method::POST, numbers) => text(app, &To { channels, numbers }, request).await,
+        (&Method::GET, _) => online(app, &channels, binary).await,
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
 }
 
-/// To whom a publish goes.
-enum To<'a> {
-    Channels(ChannelList),
-    Numbers(Numbers<'a>),
+/// To whom a text goes: channels, guests, or both, as one message, of which nobody has two copies.
+struct To<'a> {
+    channels: ChannelList,
+    numbers: Option<Numbers<'a>>,
 }
 
 impl To<'_> {
     fn receivers(&self, expiry: u32) -> Vec<Receiver> {
-        match self {
-            Self::Channels(channels) => channels.receivers().collect(),
-            Self::Numbers(numbers) => numbers.receivers(expiry),
-        }
+        let guests = self.numbers.iter().flat_map(|to| to.receivers(expiry));
+        self.channels.receivers().chain(guests).collect()
     }
 }
 

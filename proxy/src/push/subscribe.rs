@@ -30,7 +30,10 @@ const LONG_AGO: &str = "Thu, 01 Jan 1973 11:11:01 GMT";
 /// Serves the `sub` paths.
 pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> {
     let query = query(&request);
-    let channels = channels(query, &core.app.signature, Role::Subscriber);
+    let mut channels = channels(query, &core.app.signature, Role::Subscriber);
+    if let Some(guests) = core.app.guest_push() {
+        guests.join(request.headers(), &mut channels);
+    }
     let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
     let format = match query.first("binaryMode").as_deref() {
         Some("true") => Format::Binary,

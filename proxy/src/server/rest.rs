@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::guest::Guests;
 use crate::guest::channels::Signed;
 use crate::guest::page;
-use crate::guest::rest::{self, Facts, Place};
+use crate::guest::rest::{self, Facts, Module, Place};
 use crate::hub::unix_time;
 use crate::layers;
 use crate::push;
@@ -114,7 +114,7 @@ pub(super) async fn config(
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let shared = ask_module(core, parts, guest).await;
+    let module = ask_module(core, parts, guest).await.unwrap_or(Module::NONE);
     let config = &core.app.config;
     let paths = &config.push.paths;
     let version = config.guest.push.version;
@@ -128,7 +128,7 @@ pub(super) async fn config(
             rest: &first(&paths.rest),
         },
         channels: signed(core, guests, guest, version > 3),
-        shared,
+        module,
         ttl: config
             .guest
             .push
@@ -141,12 +141,8 @@ pub(super) async fn config(
     Ok(json(StatusCode::OK, rest::answer(&asked, &facts)))
 }
 
-/// The module's shared channel, which it gives to guests too; `None` for a site without the module.
-async fn ask_module(
-    core: &Core,
-    mut parts: request::Parts,
-    guest: GuestId,
-) -> Option<serde_json::Value> {
+/// What the module answers to guests, who get its shared channel at least; `None` for a site without it.
+async fn ask_module(core: &Core, mut parts: request::Parts, guest: GuestId) -> Option<Module> {
     parts.uri = http::Uri::from_static("/rest/pull.config.get.json");
     for name in [header::ACCEPT_ENCODING, header::CONTENT_LENGTH] {
         parts.headers.remove(name);
@@ -161,7 +157,7 @@ async fn ask_module(
         .ok()
         .filter(|response| response.status() == StatusCode::OK)?;
     let body = Limited::new(response.into_body(), rest::MAX_FORM);
-    rest::shared_of(&body.collect().await.ok()?.to_bytes())
+    Some(Module::of(&body.collect().await.ok()?.to_bytes()))
 }
 
 fn json(status: StatusCode, body: String) -> Response<Body> {
