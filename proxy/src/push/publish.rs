@@ -194,7 +194,7 @@ impl From<Uncollected> for Response<Body> {
                 StatusCode::BAD_REQUEST
             }
         };
-        tracing::info!(%uncollected, "a publish was refused");
+        tracing::info!(why = %uncollected, "a publish was refused");
         let mut response = answer(status, "");
         response.headers_mut().insert(
             header::CONNECTION,
