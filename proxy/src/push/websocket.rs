@@ -77,6 +77,7 @@ pub(crate) async fn accept(
     accepted.into()
 }
 
+/// An idle connection costs what this future takes. So what it seldom does is boxed while it does it.
 async fn serve(
     core: Arc<Core>,
     upgrade: OnUpgrade,
@@ -100,7 +101,7 @@ async fn serve(
     };
     if let End::Close(goodbye) = end {
         // Beyond this time the client does not keep to the protocol: it is cut off.
-        let _ = timeout(CLOSE_TIMEOUT, client.close(goodbye)).await;
+        let _ = Box::pin(timeout(CLOSE_TIMEOUT, client.close(goodbye))).await;
     }
 }
 
@@ -130,7 +131,7 @@ impl Client {
             answered: true,
             next_ping: Instant::now() + core.app.config.push.ping_interval,
         };
-        match self.catch_up(missed, &mut listening).await {
+        match Box::pin(self.catch_up(missed, &mut listening)).await {
             Err(end) => end,
             Ok(()) => loop {
                 if let Err(end) = self.step(&mut listening).await {
@@ -174,7 +175,7 @@ impl Client {
             step = self.socket.step() => match step? {
                 // Only who is there takes something late.
                 Step::Taken { late } => listening.answered |= late,
-                Step::Received(event) => self.received(event, listening).await?,
+                Step::Received(event) => Box::pin(self.received(event, listening)).await?,
             },
             () = sleep_until(until) => {
                 if !is_idle || !std::mem::take(&mut listening.answered) {

@@ -120,6 +120,10 @@ impl Socket {
             // Some clients never pause.
             consume_budget().await;
             if let Some(received) = self.received.pop_front() {
+                if self.received.is_empty() {
+                    // An idle connection keeps no buffer.
+                    self.received = VecDeque::new();
+                }
                 return received.map(Step::Received).map_err(Broken::Violation);
             }
             let interest = match self.outbox.is_empty() {
