@@ -35,7 +35,7 @@ use std::sync::atomic::AtomicUsize;
 use clap::Parser;
 
 use cli::{Cli, Command, ConfigFile};
-use config::{Config, Engine, Log, LogFormat, Role, file};
+use config::{Config, Engine, Role, file};
 use guest::Guests;
 use guest::ids::Ids;
 use history::Archive;
@@ -118,9 +118,9 @@ fn command(command: Command) -> Result<(), Failure> {
         Command::Replay(arguments) => cli::replay::run(arguments),
         #[cfg(feature = "recording")]
         Command::Record(arguments) => {
-            log::start(&Log {
+            log::start(&config::Log {
                 level: "info".to_owned(),
-                format: LogFormat::Text,
+                format: config::LogFormat::Text,
                 access: false,
             });
             raise_file_limit();
