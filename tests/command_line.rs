@@ -149,8 +149,13 @@ fn only_channels_are_signed() {
         assert!(!good && printed.is_empty(), "{wrong}: {printed}");
         assert!(report.contains("32 lower-case hex digits"), "{report}");
     }
-    let pair = format!("{CHANNEL}:{CHANNEL}");
-    assert!(sign(&pair).1.starts_with(&format!("{pair}.")));
+    for channel in [format!("{CHANNEL}:{CHANNEL}"), format!("public:{CHANNEL}")] {
+        let (good, printed, report) = sign(&channel);
+        assert!(
+            good && printed.starts_with(&format!("{channel}.")),
+            "{report}"
+        );
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,6 +66,35 @@ impl Server {
         let mut command = pullgate();
         command.env("SSL_CERT_FILE", authorities);
         Self::run(command, directory, "", upstream, more)
+    }
+
+    /// The same with more lines of both.
+    pub(crate) fn start_with_more(server: &str, upstream: &str, more: &str) -> Self {
+        Self::launch(
+            Arc::new(tempfile::tempdir().unwrap()),
+            server,
+            upstream,
+            more,
+        )
+    }
+
+    /// The same with so many file descriptors.
+    pub(crate) fn start_within(files: u32, server: &str, upstream: &str, more: &str) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_pullgate"));
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::run(command, directory, server, upstream, more)
+    }
+
+    /// Where the listener of role `admin` is, if the configuration has one.
+    pub(crate) fn admin(&self) -> String {
+        wait_for(|| self.log().contains("role=admin"));
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("role=admin"));
+        let address = line.unwrap().split("address=").nth(1).unwrap();
+        address.trim().to_owned()
     }
 
     fn launch(directory: Arc<TempDir>, server: &str, upstream: &str, more: &str) -> Self {
@@ -157,9 +187,18 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.unwrap().success());
 }
 
+/// A port on which nobody listens; below those that the kernel gives to connections, which would be in the way of
+/// a server that starts again, or even be connected to themselves while it is down.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    loop {
+        let number = first.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// PHP's own server on `fixtures/site`.
@@ -288,6 +327,21 @@ pub(crate) fn send(
 
 pub(crate) fn get(address: &str, target: &str, headers: &[&str]) -> Response {
     send(address, "GET", target, headers, "")
+}
+
+/// Sends these bytes as they are, and reads all that comes.
+pub(crate) fn send_raw(address: &str, request: &[u8]) -> Response {
+    let mut stream = connect(address);
+    stream.write_all(request).unwrap();
+    read_response(stream)
+}
+
+/// A connection on which nothing is waited for in vain.
+pub(crate) fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    let long = Some(Duration::from_secs(30));
+    stream.set_read_timeout(long).unwrap();
+    stream
 }
 
 pub(crate) fn read_response(mut stream: TcpStream) -> Response {

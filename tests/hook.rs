@@ -13,16 +13,16 @@ use crate::guests::{PAGE, SECRET, token_keys};
 use crate::harness::{Group, Response, Server, free_port, get, pullgate, root, wait_for};
 
 /// A master process that takes its workers along on SIGTERM, Apache by a signal to its whole group.
-struct Daemon(Group);
+pub(crate) struct Daemon(Group);
 
 impl Daemon {
-    fn start(name: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(name);
         command.args(arguments).stdin(Stdio::null());
         Self(Group::spawn(command.stdout(Stdio::null())))
     }
 
-    fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
         wait_for(|| {
             let ended = self.0.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended: {ended:?}");

@@ -1,5 +1,10 @@
 //! The command line.
 
+#[cfg(feature = "recording")]
+pub(crate) mod record;
+#[cfg(feature = "recording")]
+pub(crate) mod replay;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +12,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pullgate_compat::channel::{ChannelId, PublicId};
 
 use crate::config::{Address, Origin};
-use crate::record::Record;
 
 /// A reverse proxy and push server for PHP sites.
 #[derive(Debug, Parser)]
@@ -50,35 +54,14 @@ pub(crate) enum Command {
     Sign {
         #[command(flatten)]
         config: ConfigFile,
-        /// `private` or `private:public`, 32 lower-case hex digits each
+        /// A private id of 32 lower-case hex digits, private:public, or the word public: and a public id
         #[arg(required = true, value_parser = channel)]
         channels: Vec<String>,
     },
-    /// Play recordings again against a running push server and report what differs.
-    ///
-    /// Each step is played as it was recorded and not earlier, so a recording takes as long as it did. Statuses,
-    /// bodies, websocket frames, close codes and the headers that clients depend on are compared, timers of at least
-    /// 10 s too; ids and times must have their form. The exit status is 1 if a difference is not allowed.
-    ///
-    /// The target needs the recorded site's signature key, the recorded server's limits and timers
-    /// (`push.poll_timeout`, `push.ping_interval`), a history without these channels, and a listener that may publish.
-    Replay {
-        /// Recordings (*.json), and folders of them
-        #[arg(required = true)]
-        recordings: Vec<PathBuf>,
-        /// The server, as http://host:port
-        #[arg(long, value_name = "URL")]
-        target: pullgate_recording::client::Target,
-        /// A reviewed list of differences (TOML), each `[[difference]]` with recording, steps (from 0) and line, the
-        /// number of the reason in docs/compatibility.md; what is listed and does not show is a failure too
-        #[arg(long, value_name = "FILE")]
-        allow: Option<PathBuf>,
-        /// How many recordings to play at the same time; only one where they share channels
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
-        jobs: u16,
-    },
-    /// Stand in front of a push server and write down what passes, for `pullgate replay`.
-    Record(Record),
+    #[cfg(feature = "recording")]
+    Replay(replay::Replay),
+    #[cfg(feature = "recording")]
+    Record(record::Record),
 }
 
 /// What a site installs; see compat/php.
@@ -120,14 +103,17 @@ impl ConfigFile {
     }
 }
 
+/// What sites sign: channels, and for protobuf a public id alone.
 fn channel(text: &str) -> Result<String, String> {
-    let (private, public) = match text.split_once(':') {
-        Some((private, public)) => (private, Some(public)),
-        None => (text, None),
+    let is_public = |id| PublicId::parse(id).is_some();
+    let is_private = |id| ChannelId::parse(id).is_some();
+    let is_channel = match text.split_once(':') {
+        Some(("public", public)) => is_public(public),
+        Some((private, public)) => is_private(private) && is_public(public),
+        None => is_private(text),
     };
-    let is_channel = ChannelId::parse(private).is_some()
-        && public.is_none_or(|public| PublicId::parse(public).is_some());
-    is_channel.then(|| text.to_owned()).ok_or_else(|| {
-        "expected 32 lower-case hex digits, or two such ids joined by \":\"".to_owned()
-    })
+    let form = "expected an id of 32 lower-case hex digits, two joined by \":\", or one behind \"public:\"";
+    is_channel
+        .then(|| text.to_owned())
+        .ok_or_else(|| form.to_owned())
 }

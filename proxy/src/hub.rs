@@ -8,14 +8,14 @@
 //!
 //! Knows the types of `compat`, knows nothing of HTTP.
 
-mod catch_up;
+pub(crate) mod catch_up;
 pub(crate) mod inbox;
 pub(crate) mod lingering;
 pub(crate) mod outgoing;
 mod shared;
 pub(crate) mod subscriber;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,7 @@ use pullgate_compat::message::{Message, MessageId};
 
 use crate::history::memory::Memory;
 use crate::history::{Archive, Draft, Unavailable};
-use catch_up::Recent;
+use catch_up::{Missed, Recent};
 use inbox::Inbox;
 use lingering::{LINGER, Lingering};
 use outgoing::Outgoing;
@@ -193,16 +193,16 @@ impl Hub {
     }
 
     /// Registers a subscriber of `channels` whose tasks run on `core`. With a `mid`, also what was
-    /// stored after it, oldest first; everything later comes through the subscription.
+    /// stored after it; everything later comes through the subscription.
     ///
     /// # Errors
-    /// When what was stored cannot be read.
+    /// When it cannot be found out what was stored.
     pub(crate) async fn subscribe(
         self: &Arc<Self>,
         core: usize,
         channels: &ChannelList,
         mid: Option<MessageId>,
-    ) -> Result<(Subscription, Vec<Arc<Message>>), Unavailable> {
+    ) -> Result<(Subscription, Missed), Unavailable> {
         let mut receivers: Vec<Receiver> = Vec::new();
         for receiver in channels.receivers() {
             if !receivers.contains(&receiver) {
@@ -215,9 +215,9 @@ impl Hub {
         subscription.alive();
         let missed = match (mid, recent) {
             (Some(mid), Some(recent)) => self.missed(subscription.receivers(), mid, recent).await?,
-            (Some(_) | None, _) => Vec::new(),
+            (Some(_) | None, _) => VecDeque::new(),
         };
-        let missed = subscription.join(missed);
+        let missed = Missed::new(Arc::clone(self), subscription.join(missed));
         Ok((subscription, missed))
     }
 
@@ -313,12 +313,14 @@ impl Hub {
         if open < self.limits.connections_per_channel {
             return;
         }
-        if let Some(oldest) = groups
+        let oldest = groups
             .iter()
-            .filter_map(|(_, group)| group.oldest_open())
-            .min_by_key(|subscriber| subscriber.number())
-        {
+            .filter_map(|(_, group)| Some((group, group.oldest_open()?)))
+            .min_by_key(|(_, subscriber)| subscriber.number());
+        if let Some((group, oldest)) = oldest {
             oldest.close(Closed::Evicted);
+            // However long it takes to go, it is not to be looked at again.
+            group.remove(&oldest);
         }
     }
 

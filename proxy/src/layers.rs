@@ -151,7 +151,7 @@ mod tests {
         assert!(compressed.len() < text.len() / 10);
 
         let events = of("text/event-stream", |text| {
-            Body::Events(Box::pin(stream::iter([Bytes::from(text)])))
+            Body::Pieces(Box::pin(stream::iter([Bytes::from(text)])))
         })
         .await;
         assert_eq!(bytes(events).await, text);

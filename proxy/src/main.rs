@@ -20,8 +20,6 @@ mod layers;
 mod log;
 mod php_hook;
 mod push;
-mod record;
-mod replay;
 mod route;
 mod secrets;
 mod server;
@@ -37,7 +35,7 @@ use std::sync::atomic::AtomicUsize;
 use clap::Parser;
 
 use cli::{Cli, Command, ConfigFile};
-use config::{Config, Engine, Log, LogFormat, Role, file};
+use config::{Config, Engine, Role, file};
 use guest::Guests;
 use guest::ids::Ids;
 use history::Archive;
@@ -116,25 +114,17 @@ fn command(command: Command) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Replay {
-            recordings,
-            target,
-            allow,
-            jobs,
-        } => replay::run(&pullgate_recording::replay::Options {
-            recordings,
-            target,
-            allow,
-            jobs: jobs.into(),
-        }),
+        #[cfg(feature = "recording")]
+        Command::Replay(arguments) => cli::replay::run(arguments),
+        #[cfg(feature = "recording")]
         Command::Record(arguments) => {
-            log::start(&Log {
+            log::start(&config::Log {
                 level: "info".to_owned(),
-                format: LogFormat::Text,
+                format: config::LogFormat::Text,
                 access: false,
             });
             raise_file_limit();
-            record::run(arguments, signals::stop()?)
+            cli::record::run(arguments, signals::stop()?)
         }
     }
 }

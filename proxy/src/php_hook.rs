@@ -11,6 +11,7 @@ const HOOK: &str = include_str!("../../compat/php/pull_hit.php");
 const GUEST: &str = include_str!("../../compat/php/Guest.php");
 const STACK: &str = include_str!("../../compat/php/Stack.php");
 const KEYS_MARKER: &str = "/* pullgate:keys */";
+const PUSH_MARKER: &str = "true /* pullgate:push */";
 
 /// The text of a file. The hook gets this site's keys, if there is a config file.
 pub(crate) fn text(file: PhpFile, config: &ConfigFile) -> Result<String, Failure> {
@@ -32,6 +33,10 @@ fn hook(config: &ConfigFile) -> Result<String, Failure> {
     let guest = &config.guest;
     Ok(HOOK
         .replace(KEYS_MARKER, &keys.join(", "))
+        .replace(
+            PUSH_MARKER,
+            &(guest.enabled && guest.push.enabled).to_string(),
+        )
         .replace("HTTP_PULL_USER_ID", &server_variable(&guest.header))
         .replace(
             "HTTP_PULL_USER_TOKEN",

@@ -17,6 +17,7 @@ use tungstenite::{Message as Frame, WebSocket};
 
 use super::redis_server::RedisServer;
 use crate::harness::{Server, root, wait_for};
+use crate::push::websocket_at;
 
 /// A recording's steps played against a node on a fresh Redis.
 struct Stage {
@@ -81,9 +82,7 @@ impl Stage {
             }
             "poll-abort" => self.polls.clear(),
             "ws-open" => {
-                let stream = TcpStream::connect(&self.node.publish).unwrap();
-                let url = format!("ws://{}{}", self.node.publish, text(step, "target"));
-                let socket = tungstenite::client(url, stream).unwrap().0;
+                let socket = websocket_at(&self.node.publish, text(step, "target"));
                 self.sockets.insert(text(step, "conn").to_owned(), socket);
             }
             "ws-send" => {

@@ -11,7 +11,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use pullgate_recording::format::{Action, Recording, Side};
 use tempfile::TempDir;
@@ -73,11 +72,7 @@ impl Recorder {
     }
 
     pub(super) fn websocket(&self, query: &str) -> WebSocket<TcpStream> {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        let timeout = Some(Duration::from_secs(10));
-        stream.set_read_timeout(timeout).unwrap();
-        let url = format!("ws://{}/bitrix/subws/?{query}", self.address);
-        tungstenite::client(url, stream).unwrap().0
+        crate::push::websocket_at(&self.address, &format!("/bitrix/subws/?{query}"))
     }
 
     pub(super) fn publish(&self, body: &str) {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use http::HeaderName;
@@ -42,7 +42,10 @@ mod value;
 /// A configuration and what is odd about it.
 pub(crate) type Outcome = Result<(Config, Vec<Warning>), Errors>;
 
-const LOOPBACK: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+const LOOPBACK: [IpNet; 2] = [
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+];
 
 /// Reads a file; relative paths in it start at its folder.
 pub(crate) fn load(path: &Path) -> Outcome {
@@ -65,11 +68,13 @@ fn load_as(path: &Path, how: impl for<'a> FnOnce(Reading<'a>) -> Reading<'a>) ->
 }
 
 /// A duration of the command line.
+#[cfg(feature = "recording")]
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, Mismatch> {
     units::duration(text, "a duration with a unit, such as \"10m\"".to_owned())
 }
 
 /// A size of the command line.
+#[cfg(feature = "recording")]
 pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
     units::size(text, "a size with a unit, such as \"64MiB\"".to_owned())
 }
@@ -135,7 +140,7 @@ fn server(s: &mut Section<'_>) -> Server {
     Server {
         state_dir,
         threads: s.number("threads", 0, 0..=1024),
-        trusted_proxies: s.list("trusted_proxies", vec![LOOPBACK], names::network),
+        trusted_proxies: s.list("trusted_proxies", LOOPBACK.to_vec(), names::network),
         max_connections: s.number("max_connections", 0, 0..=10 * MANY),
         header_timeout: s.duration("header_timeout", seconds(60)),
         body_timeout: s.duration("body_timeout", seconds(60)),
@@ -186,6 +191,7 @@ fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
         origin: origin.unwrap_or_else(nowhere),
         connect_timeout: s.duration("connect_timeout", seconds(5)),
         response_timeout: s.duration("response_timeout", seconds(300)),
+        tunnel_timeout: s.duration("tunnel_timeout", hours(1)),
         idle_timeout: s.duration("idle_timeout", seconds(4)),
         max_idle: s.number("max_idle", 64, 0..=MANY),
     }

@@ -10,6 +10,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,12 +24,15 @@ use tokio::sync::watch;
 
 pub(crate) use self::store::{Bounds, OpenError};
 use self::store::{Entry, Store};
-use super::Unavailable;
+use super::{Fetched, Unavailable};
 use crate::aside::put_aside;
 use crate::hub::unix_time;
 
-/// Bodies that may wait to be written, bytes, before publishers are told to try again.
+/// What may wait to be written, bytes, before publishers are told to try again.
 const MAX_WAITING: usize = 64 << 20;
+
+/// What is written as one batch, bytes; the store makes copies of it.
+const BATCH: usize = 4 << 20;
 
 /// Between syncs with `durability = "interval"`: what a crash of the machine may take.
 const SYNC_INTERVAL: Duration = Duration::from_millis(50);
@@ -78,8 +82,11 @@ struct Folder {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    entries: Vec<Entry>,
+    entries: VecDeque<Entry>,
+    /// What they take, and what the batch takes that is being written.
     bytes: usize,
+    /// The latter alone.
+    writing: usize,
     closing: bool,
 }
 
@@ -156,18 +163,17 @@ impl Disk {
         if message.expiry == 0 {
             return;
         }
-        let failed = self.progress.borrow().failed;
-        let mut waiting = self.shared.waiting();
-        if failed && waiting.bytes >= MAX_WAITING {
-            self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        waiting.bytes += message.body.len();
-        waiting.entries.push(Entry {
+        let entry = Entry {
             message: Arc::clone(message),
             receivers: receivers.into(),
             expires: now + u64::from(message.expiry),
-        });
+        };
+        let mut waiting = self.shared.waiting();
+        if self.progress.borrow().failed && waiting.bytes >= MAX_WAITING {
+            self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.push(entry);
         drop(waiting);
         self.shared.more.notify_one();
     }
@@ -220,11 +226,15 @@ impl Disk {
     }
 
     /// See [`super::Archive::fetch`]. What cannot be read is left out, logged and counted.
-    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Vec<Arc<Message>> {
+    pub(crate) async fn fetch(&self, ids: &[MessageId], room: usize) -> Fetched {
+        let all = ids.len();
         let ids = ids.to_vec();
-        self.read(move |store| store.fetch(&ids, unix_time().as_secs()))
+        self.read(move |store| store.fetch(&ids, room, unix_time().as_secs()))
             .await
-            .unwrap_or_default()
+            .unwrap_or_else(|| Fetched {
+                messages: Vec::new(),
+                read: all,
+            })
     }
 
     /// Bytes of what is kept.
@@ -330,6 +340,29 @@ impl Shared {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.size();
+        self.entries.push_back(entry);
+    }
+
+    /// Takes what is to be written next. What was taken before is written.
+    fn take_batch(&mut self) -> Vec<Entry> {
+        self.bytes -= std::mem::take(&mut self.writing);
+        let mut batch = Vec::new();
+        while self.writing < BATCH
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.writing += entry.size();
+            batch.push(entry);
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+        batch
     }
 }
 
@@ -443,8 +476,7 @@ impl<'a> Writer<'a> {
                 waiting.entries.is_empty() && !waiting.closing
             })
             .unwrap_or_else(PoisonError::into_inner);
-        waiting.bytes = 0;
-        (std::mem::take(&mut waiting.entries), waiting.closing)
+        (waiting.take_batch(), waiting.closing)
     }
 
     fn step(&mut self, store: &Store, entries: &[Entry], closing: bool) -> fjall::Result<()> {

@@ -34,7 +34,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::Unavailable;
+use super::{Fetched, Unavailable};
 use address::Address;
 use carrier::Carrier;
 use connection::{Keeper, Link};
@@ -50,6 +50,9 @@ const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// At the end of the process, for what was accepted.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// News of who came and who left that may wait.
+const MAX_PRESENCE: usize = 20_000;
 
 /// How long push server keeps a channel online without a sign of life.
 const ONLINE_SECONDS: u64 = 130;
@@ -106,7 +109,8 @@ pub(crate) struct Redis {
     link: Link,
     queue: Queue,
     seen: Arc<Seen>,
-    presence: mpsc::UnboundedSender<Presence>,
+    /// Who came and who left. A few lost signs of life do no harm: others come before the mark is gone.
+    presence: mpsc::Sender<Presence>,
     /// What the thread will run, until it is started.
     work: Mutex<Option<Work>>,
 }
@@ -115,7 +119,7 @@ struct Work {
     node: String,
     keeper: Keeper,
     carrier: Carrier,
-    presence: mpsc::UnboundedReceiver<Presence>,
+    presence: mpsc::Receiver<Presence>,
     online_seconds: u64,
 }
 
@@ -125,7 +129,7 @@ impl Redis {
         let node = node_name()?;
         let (keeper, link) = connection::link(settings.address);
         let (queue, carrier) = Queue::new(&node, settings.channel_ttl);
-        let (sender, presence) = mpsc::unbounded_channel();
+        let (sender, presence) = mpsc::channel(MAX_PRESENCE);
         // A mark must outlive the next sign of life.
         let online_seconds = ONLINE_SECONDS.max(settings.ping_interval.as_secs() + 10);
         Ok(Self {
@@ -188,10 +192,16 @@ impl Redis {
         .await
     }
 
-    /// Those of the messages that are still there.
-    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
-        self.ask(PATIENCE, async |redis| commands::fetch(redis, ids).await)
-            .await
+    /// See [`super::Archive::fetch`].
+    pub(crate) async fn fetch(
+        &self,
+        ids: &[MessageId],
+        room: usize,
+    ) -> Result<Fetched, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::fetch_some(redis, ids, room).await
+        })
+        .await
     }
 
     /// The greatest id that this node knows.
@@ -201,14 +211,17 @@ impl Redis {
 
     /// Tells the other nodes that somebody listens here.
     pub(crate) fn mark_online(&self, receivers: &[Receiver]) {
-        // The other end goes with the process.
-        let _ = self.presence.send(Presence::Here(receivers.into()));
+        // Full while Redis is slow, or a client sends signs without end. Half is for those who leave.
+        if self.presence.capacity() > MAX_PRESENCE / 2 {
+            let _ = self.presence.try_send(Presence::Here(receivers.into()));
+        }
     }
 
     /// Tells them that nobody listens here any more, if that is still so after some time.
     pub(crate) fn left(&self, receivers: Vec<Receiver>, after: Duration) {
         if !receivers.is_empty() {
-            let _ = self.presence.send(Presence::Left(receivers, after));
+            // One that is lost leaves a mark that goes by itself.
+            let _ = self.presence.try_send(Presence::Left(receivers, after));
         }
     }
 

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use pullgate_compat::channel::ChannelList;
-use pullgate_compat::message::{Message, MessageId};
+use pullgate_compat::message::MessageId;
 use pullgate_compat::status::Status;
 use pullgate_compat::websocket::{CloseCode, CloseFrame, Event, Opcode, encode_close};
 use pullgate_compat::wire::Rights;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::binary::{self, Outcome, Refused};
 use super::statistics::Transport;
 use crate::body::Body;
+use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
 use crate::server::{Core, Counted};
@@ -30,7 +31,7 @@ use socket::{Broken, Socket, Step};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A place in the hub, and what was missed before.
-type Subscribed = (Subscription, Vec<Arc<Message>>);
+type Subscribed = (Subscription, Missed);
 
 /// Why a connection ends.
 enum End {
@@ -76,6 +77,7 @@ pub(crate) async fn accept(
     accepted.into()
 }
 
+/// An idle connection costs what this future takes. So what it seldom does is boxed while it does it.
 async fn serve(
     core: Arc<Core>,
     upgrade: OnUpgrade,
@@ -99,7 +101,7 @@ async fn serve(
     };
     if let End::Close(goodbye) = end {
         // Beyond this time the client does not keep to the protocol: it is cut off.
-        let _ = timeout(CLOSE_TIMEOUT, client.close(goodbye)).await;
+        let _ = Box::pin(timeout(CLOSE_TIMEOUT, client.close(goodbye))).await;
     }
 }
 
@@ -129,7 +131,7 @@ impl Client {
             answered: true,
             next_ping: Instant::now() + core.app.config.push.ping_interval,
         };
-        match self.catch_up(missed, &mut listening).await {
+        match Box::pin(self.catch_up(missed, &mut listening)).await {
             Err(end) => end,
             Ok(()) => loop {
                 if let Err(end) = self.step(&mut listening).await {
@@ -139,20 +141,20 @@ impl Client {
         }
     }
 
-    /// Sends what was missed.
-    async fn catch_up(
-        &mut self,
-        missed: Vec<Arc<Message>>,
-        listening: &mut Listening,
-    ) -> Result<(), End> {
-        if !missed.is_empty() {
-            self.send([caught_up(&missed, self.format)].into_iter());
+    /// Sends what was missed, a piece behind the other as the client takes them.
+    async fn catch_up(&mut self, mut missed: Missed, listening: &mut Listening) -> Result<(), End> {
+        loop {
+            let piece = missed.next().await;
+            let piece = piece.map_err(|_| refused(Status::NoLastMessages))?;
+            if piece.is_empty() {
+                return Ok(());
+            }
+            self.send([caught_up(&piece, self.format)].into_iter());
+            drop(piece);
+            while !self.socket.is_idle() {
+                self.step(listening).await?;
+            }
         }
-        drop(missed);
-        while !self.socket.is_idle() {
-            self.step(listening).await?;
-        }
-        Ok(())
     }
 
     /// Waits for whatever comes first, and does it. A client that has not taken all is sent nothing but
@@ -173,7 +175,7 @@ impl Client {
             step = self.socket.step() => match step? {
                 // Only who is there takes something late.
                 Step::Taken { late } => listening.answered |= late,
-                Step::Received(event) => self.received(event, listening).await?,
+                Step::Received(event) => Box::pin(self.received(event, listening)).await?,
             },
             () = sleep_until(until) => {
                 if !is_idle || !std::mem::take(&mut listening.answered) {

@@ -1,18 +1,21 @@
 //! A TCP or unix socket connection.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, getrlimit};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 /// What the kernel may keep of one client beyond what is on its way, bytes.
 const MAX_UNSENT: u32 = 64 << 10;
+
+/// The last file descriptors, which the administrator alone gets. A new one always has the lowest free number, so the
+/// number tells how many are left.
+const RESERVED: u64 = 16;
 
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -21,12 +24,6 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// The connection behind an upgrade, and what was read of it behind the request.
-    pub(crate) fn of(upgraded: Upgraded) -> Option<(Self, Bytes)> {
-        let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
-        Some((parts.io.into_inner(), parts.read_buf))
-    }
-
     /// Lets the kernel take little more than the client does: else a slow one holds megabytes there, and it
     /// is seen to take something only when a third of that has gone.
     pub(crate) fn limit_unsent(&self) {
@@ -55,6 +52,27 @@ impl Stream {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
             Self::Unix(stream) => stream.try_write_vectored(slices),
         }
+    }
+
+    /// Whether its descriptor is one of those that only the administrator gets.
+    pub(crate) fn is_reserved(&self) -> bool {
+        let number = match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        };
+        let limit = getrlimit(Resource::Nofile).current;
+        limit
+            .is_some_and(|limit| u64::from(number.unsigned_abs()) >= limit.saturating_sub(RESERVED))
+    }
+
+    /// Writes past the runtime, which waits until the kernel calls the socket writable: that is when a third of its
+    /// buffer is free, and may be minutes after a slow reader has taken its first byte.
+    pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Self::Tcp(stream) => rustix::io::write(stream, buf),
+            Self::Unix(stream) => rustix::io::write(stream, buf),
+        };
+        Ok(written?)
     }
 }
 

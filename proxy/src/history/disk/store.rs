@@ -23,7 +23,7 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::wire::{decode_message, encode_message};
 
-use crate::history::CATCH_UP_PER_CHANNEL;
+use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
 
 /// How the tables above are named in the file `FORMAT`; a version that changes them reads this first.
 const FORMAT: &str = "pullgate history 1\n";
@@ -63,6 +63,16 @@ pub(crate) struct Entry {
     pub(crate) receivers: Box<[Receiver]>,
     /// Unix seconds.
     pub(crate) expires: u64,
+}
+
+/// What an entry takes beside its body and receivers, where nobody else keeps the message.
+const ENTRY: usize = 256;
+
+impl Entry {
+    /// What it takes while it waits, bytes.
+    pub(crate) fn size(&self) -> usize {
+        ENTRY + self.message.body.len() + size_of_val::<[Receiver]>(&self.receivers)
+    }
 }
 
 /// See the module.
@@ -231,19 +241,18 @@ impl Store {
         receivers.iter().map(of).collect()
     }
 
-    /// Those of the messages that are still there, in the order of `ids`.
-    pub(crate) fn fetch(&self, ids: &[MessageId], now: u64) -> fjall::Result<Vec<Arc<Message>>> {
+    /// See [`crate::history::Archive::fetch`].
+    pub(crate) fn fetch(&self, ids: &[MessageId], room: usize, now: u64) -> fjall::Result<Fetched> {
         let trees = self.trees();
-        let mut messages = Vec::with_capacity(ids.len());
-        for id in ids {
+        let find = |id| {
             for tree in trees.iter().rev() {
-                if let Some(value) = tree.get(message_key(*id))? {
-                    messages.extend(unexpired(&value, now));
-                    break;
+                if let Some(value) = tree.get(message_key(id))? {
+                    return Ok(unexpired(&value, now));
                 }
             }
-        }
-        Ok(messages)
+            Ok(None)
+        };
+        Fetched::within(room, ids, find)
     }
 
     fn trees(&self) -> Vec<Keyspace> {

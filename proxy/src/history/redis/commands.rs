@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
 use super::{Counter, Raised};
-use crate::history::CATCH_UP_PER_CHANNEL;
+use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
 use crate::hub::unix_time;
 
 /// The first ten digits of every message id.
@@ -108,11 +108,33 @@ pub(super) async fn fetch(
     redis: &mut MultiplexedConnection,
     ids: &[MessageId],
 ) -> Result<Vec<Arc<Message>>, RedisError> {
+    Ok(fetch_some(redis, ids, usize::MAX).await?.messages)
+}
+
+/// The same for as many as begin within `room` bytes: how long each is only Redis knows.
+pub(super) async fn fetch_some(
+    redis: &mut MultiplexedConnection,
+    ids: &[MessageId],
+    room: usize,
+) -> Result<Fetched, RedisError> {
+    const FETCH: &str = "local found, bytes = {}, 0 \
+         for at, key in ipairs(KEYS) do \
+           found[at] = redis.call('GET', key) \
+           bytes = bytes + (found[at] and #found[at] or 0) \
+           if bytes >= tonumber(ARGV[1]) then break end \
+         end \
+         return found";
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Fetched::default());
     }
     let keys: Vec<Vec<u8>> = ids.iter().map(message_key).collect();
-    let found: Vec<Option<Vec<u8>>> = cmd("MGET").arg(keys).query_async(redis).await?;
+    let found: Vec<Option<Vec<u8>>> = cmd("EVAL")
+        .arg(FETCH)
+        .arg(keys.len())
+        .arg(keys)
+        .arg(room)
+        .query_async(redis)
+        .await?;
     let decoded = |data: Vec<u8>| match decode_message(&data) {
         Ok(message) => Some(Arc::new(message)),
         Err(why) => {
@@ -120,7 +142,10 @@ pub(super) async fn fetch(
             None
         }
     };
-    Ok(found.into_iter().flatten().filter_map(decoded).collect())
+    Ok(Fetched {
+        read: found.len(),
+        messages: found.into_iter().flatten().filter_map(decoded).collect(),
+    })
 }
 
 /// The last id that was given, if any was.

@@ -37,8 +37,8 @@ const REMEMBERED: usize = 4096;
 /// For how long what filled a gap may come over pub/sub as well.
 const OVERLAP: Duration = Duration::from_secs(30);
 
-/// Messages of a gap that are in memory at a time.
-const FILLING: usize = 200;
+/// Messages of a gap that are in memory at a time: each may be as long as any.
+const FILLING: usize = 16;
 
 /// The greatest id that this node knows.
 #[derive(Debug)]

@@ -43,7 +43,7 @@ impl Marks {
     }
 
     /// Sets marks and takes them away. While Redis is unreachable there are none to renew; when it is back all are set.
-    pub(super) async fn keep(mut self, mut presence: mpsc::UnboundedReceiver<Presence>) {
+    pub(super) async fn keep(mut self, mut presence: mpsc::Receiver<Presence>) {
         let mut seen = 0;
         let mut news: Vec<Presence> = Vec::new();
         loop {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::outbox::Outbox;
 use crate::server::stream::Stream;
+use crate::server::watched::Watched;
 
 /// Bytes that are read at once. The buffer is on the stack: an idle connection has none.
 const AT_ONCE: usize = 8 << 10;
@@ -60,7 +61,7 @@ impl From<io::Error> for Broken {
 impl Socket {
     /// `None` only if the connection is not what the server accepted.
     pub(super) fn new(upgraded: Upgraded, max_message: usize) -> Option<Self> {
-        let (stream, early) = Stream::of(upgraded)?;
+        let (stream, early) = Watched::take_apart(upgraded)?;
         stream.limit_unsent();
         let mut socket = Self {
             stream,
@@ -119,6 +120,10 @@ impl Socket {
             // Some clients never pause.
             consume_budget().await;
             if let Some(received) = self.received.pop_front() {
+                if self.received.is_empty() {
+                    // An idle connection keeps no buffer.
+                    self.received = VecDeque::new();
+                }
                 return received.map(Step::Received).map_err(Broken::Violation);
             }
             let interest = match self.outbox.is_empty() {
