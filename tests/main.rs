@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
+//! | [`engine`] | memory, disk and Redis, and tests on each |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`forwarded`] | who came, by what proxies in front say |
 //! | [`heads`] | request and response heads: large, unclear, refused |
@@ -48,6 +49,7 @@ mod browser;
 mod cluster;
 mod command_line;
 mod degraded;
+mod engine;
 mod forwarded;
 mod guest_push;
 mod guests;
