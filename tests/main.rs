@@ -24,6 +24,8 @@
 //! | [`bounds`] | what clients that read nothing cost |
 //! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
+//! | [`ledger`] | finds what was lost, came twice or out of order |
+//! | [`soak`] | minutes of mixed traffic, polite and rude, with kills: flat memory, nothing lost (`scripts/soak`) |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
@@ -60,12 +62,14 @@ mod hook;
 mod improvements;
 mod lesson;
 mod limits;
+mod ledger;
 mod log;
 mod proxy;
 mod push;
 mod readme;
 mod record;
 mod replay;
+mod soak;
 mod stress;
 mod targets;
 mod tunnels;
