@@ -250,6 +250,49 @@ fn a_push_server_process_is_a_node_like_any_other() {
 }
 
 #[test]
+fn a_catch_up_is_not_ahead_of_what_comes_live() {
+    let redis = RedisServer::start();
+    let node = redis.node();
+    publish(&node, A, "before", 60);
+    // Two that have their ids, of which the second is stored already, but not told of.
+    let mut redis_now = redis.connection();
+    let start: u32 = redis_now.get("server:startdate").unwrap();
+    let counter: u64 = redis_now.incr("server:messagecounter", 2).unwrap();
+    let message = |body: &str, counter: u64, expiry: u32| Message {
+        id: MessageId::new(start, counter),
+        body: Body::from(body.to_owned()),
+        expiry,
+        created: 1_700_000_000,
+        sender: Sender::Backend,
+    };
+    let messages = [
+        message("not stored", counter - 1, 0),
+        message("stored", counter, 60),
+    ];
+    let id = messages[1].id;
+    let stored = [b"message:", id.as_bytes().as_slice()].concat();
+    let _: () = redis_now
+        .set_ex(stored, encode_message(&messages[1]), 60)
+        .unwrap();
+    let list = [b"channel:messages:", id_of(A).as_bytes().as_slice()].concat();
+    let _: () = redis_now.zadd(list, id.as_bytes(), 0).unwrap();
+    let mut socket = listen(&node, &format!("&mid={}", "0".repeat(26)));
+    assert_eq!(bodies_of(&read(&mut socket, 1)), ["before"]);
+    for message in messages {
+        let notification = encode_notification(&Notification {
+            recipients: vec![Recipient {
+                receiver: Receiver::Private(id_of(A)),
+                signature: Vec::new(),
+            }],
+            content: Content::Message(message),
+        });
+        let _: () = redis_now.publish("pushserver:n0de", notification).unwrap();
+    }
+    let live = read(&mut socket, 2);
+    assert_eq!(bodies_of(&live), ["not stored", "stored"]);
+}
+
+#[test]
 fn statistics_tell_of_all_nodes() {
     let redis = RedisServer::start();
     let (a, b) = (redis.node(), redis.node());

@@ -104,7 +104,22 @@ impl Archive {
         match self {
             Self::None => Ok(vec![Vec::new(); receivers.len()]),
             Self::Disk(disk) => Ok(disk.listed(receivers, after, until).await),
-            Self::Redis(redis) => redis.listed(receivers, after).await,
+            Self::Redis(redis) => {
+                let mut listed = redis.listed(receivers, after).await?;
+                for ids in &mut listed {
+                    ids.retain(|id| *id <= until);
+                }
+                Ok(listed)
+            }
+        }
+    }
+
+    /// Where messages come from the archive: the greatest id that has come. Who registers now gets all that are
+    /// greater live, in order; those that are listed already must not come before others that are not stored.
+    pub(crate) fn delivered(&self) -> Option<MessageId> {
+        match self {
+            Self::None | Self::Disk(_) => None,
+            Self::Redis(redis) => redis.delivered(),
         }
     }
 

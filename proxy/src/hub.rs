@@ -261,7 +261,13 @@ impl Hub {
                 None => groups.push((core, Arc::new(Group::of(&subscriber)))),
             }
         }
-        let recent = mid.map(|mid| Recent::of(&sequence.history, receivers, mid));
+        let recent = mid.map(|mid| {
+            let recent = Recent::of(&sequence.history, receivers, mid);
+            match self.archive.delivered() {
+                Some(delivered) => recent.until(delivered),
+                None => recent,
+            }
+        });
         (subscriber, recent)
     }
 

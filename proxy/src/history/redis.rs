@@ -109,6 +109,8 @@ pub(crate) struct Redis {
     link: Link,
     queue: Queue,
     seen: Arc<Seen>,
+    /// The greatest id that was delivered.
+    delivered: Arc<Seen>,
     /// Who came and who left. A few lost signs of life do no harm: others come before the mark is gone.
     presence: mpsc::Sender<Presence>,
     /// What the thread will run, until it is started.
@@ -136,6 +138,7 @@ impl Redis {
             link,
             queue,
             seen: Arc::new(Seen::nothing()),
+            delivered: Arc::new(Seen::nothing()),
             presence: sender,
             work: Mutex::new(Some(Work {
                 node,
@@ -161,11 +164,17 @@ impl Redis {
             .enable_all()
             .build()?;
         let (link, seen) = (self.link.clone(), Arc::clone(&self.seen));
+        let delivered = Arc::clone(&self.delivered);
         std::thread::Builder::new()
             .name("redis".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    let feed = Feed::new(&work.node, Arc::clone(&audience), Arc::clone(&seen));
+                    let feed = Feed::new(
+                        &work.node,
+                        Arc::clone(&audience),
+                        Arc::clone(&seen),
+                        delivered,
+                    );
                     let carrying = work.carrier.carry_out(link.clone(), seen);
                     let marks = Marks::new(work.node, audience, link, work.online_seconds);
                     let marking = marks.keep(work.presence);
@@ -207,6 +216,11 @@ impl Redis {
     /// The greatest id that this node knows.
     pub(crate) fn last_id(&self) -> MessageId {
         self.seen.last()
+    }
+
+    /// See [`super::Archive::delivered`]. None before anything is known of ids.
+    pub(crate) fn delivered(&self) -> Option<MessageId> {
+        Some(self.delivered.last()).filter(|last| *last > MessageId::MIN)
     }
 
     /// Tells the other nodes that somebody listens here.

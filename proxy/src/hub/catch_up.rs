@@ -23,6 +23,8 @@ pub(super) struct Recent {
     /// The newest of them, oldest first.
     messages: Vec<Arc<Message>>,
     complete_after: MessageId,
+    /// What is greater comes live.
+    until: MessageId,
 }
 
 /// Messages on their way to one client, oldest first.
@@ -51,7 +53,13 @@ impl Recent {
             listed,
             messages: found.messages,
             complete_after,
+            until: complete_after,
         }
+    }
+
+    /// For one to whom everything greater than this comes live, though it may be in the archive already.
+    pub(super) fn until(self, until: MessageId) -> Self {
+        Self { until, ..self }
     }
 }
 
@@ -144,10 +152,7 @@ impl Hub {
     ) -> Result<VecDeque<Unread>, Unavailable> {
         let mut missed = VecDeque::new();
         if mid < recent.complete_after {
-            let older = self
-                .archive
-                .listed(receivers, mid, recent.complete_after)
-                .await?;
+            let older = self.archive.listed(receivers, mid, recent.until).await?;
             for (listed, older) in recent.listed.iter_mut().zip(older) {
                 listed.extend(older);
                 listed.truncate(CATCH_UP_PER_CHANNEL);

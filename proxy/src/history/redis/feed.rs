@@ -40,7 +40,7 @@ const OVERLAP: Duration = Duration::from_secs(30);
 /// Messages of a gap that are in memory at a time: each may be as long as any.
 const FILLING: usize = 16;
 
-/// The greatest id that this node knows.
+/// The greatest id that this node knows, or has delivered.
 #[derive(Debug)]
 pub(super) struct Seen(Mutex<MessageId>);
 
@@ -67,6 +67,7 @@ pub(super) struct Feed {
     sessions: u64,
     audience: Arc<dyn Audience>,
     seen: Arc<Seen>,
+    delivered: Arc<Seen>,
     recent: Recent,
     filled: Filled,
 }
@@ -94,12 +95,18 @@ struct Filled {
 }
 
 impl Feed {
-    pub(super) fn new(node: &str, audience: Arc<dyn Audience>, seen: Arc<Seen>) -> Self {
+    pub(super) fn new(
+        node: &str,
+        audience: Arc<dyn Audience>,
+        seen: Arc<Seen>,
+        delivered: Arc<Seen>,
+    ) -> Self {
         Self {
             beats: format!("pullgate:{node}"),
             sessions: 0,
             audience,
             seen,
+            delivered,
             recent: Recent::default(),
             filled: Filled::default(),
         }
@@ -129,6 +136,8 @@ impl Feed {
             Err(why) => return Lost::Redis(why),
         };
         self.seen.raise(begun);
+        // Who has registered before is among those for whom the gap is filled.
+        self.delivered.raise(begun);
         up();
         let beating = beat(redis.clone(), &beats);
         let delivering = async {
@@ -244,6 +253,8 @@ impl Feed {
             let Some(message) = due.message else { continue };
             self.seen.raise(id);
             self.recent.add(id);
+            // First: who registers in between has it twice, and sees that.
+            self.delivered.raise(id);
             self.audience.deliver(message, &due.receivers);
         }
     }
