@@ -14,19 +14,39 @@ use pullgate_compat::signature::Algorithm;
 
 use crate::history::disk::Durability;
 use crate::history::redis::address::Address as RedisAddress;
+use hosts::HostPattern;
 
 pub(crate) mod file;
+pub(crate) mod hosts;
 
 /// Everything `pullgate.toml` says.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) listeners: Vec<Listener>,
+    /// At least one.
+    pub(crate) sites: Vec<Site>,
+    pub(crate) history: History,
+    pub(crate) log: Log,
+}
+
+/// One `[[site]]`, or what the file itself says where there is none.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// In logs, metrics and state. Empty for the one site of a file without `[[site]]`.
+    pub(crate) name: String,
+    /// Which requests are its own. Default none, for the default site.
+    pub(crate) hosts: Vec<HostPattern>,
+    /// Takes the hosts that nobody claims. Default false.
+    pub(crate) is_default: bool,
+    /// It was the only one before there was any `[[site]]`: its guests, messages and files go on.
+    /// Default false.
+    pub(crate) is_original: bool,
     pub(crate) upstream: Upstream,
     pub(crate) guest: Guest,
     pub(crate) push: Push,
-    pub(crate) history: History,
-    pub(crate) log: Log,
+    /// Where its messages are, with `history.engine = "redis"`.
+    pub(crate) redis: RedisPlace,
 }
 
 /// `[server]`: the process and its clients' connections.
@@ -75,6 +95,8 @@ pub(crate) enum Address {
 pub(crate) struct Listener {
     pub(crate) address: Address,
     pub(crate) role: Role,
+    /// The site that it is for, whatever `Host` says. Default none: `Host` decides, where it counts.
+    pub(crate) site: Option<String>,
 }
 
 /// Where the site is.
@@ -230,8 +252,23 @@ pub(crate) struct History {
     pub(crate) max_disk: u64,
     /// When a publish is answered. Default interval.
     pub(crate) durability: Durability,
-    /// Where Redis is. Default `redis://127.0.0.1:6379`.
-    pub(crate) redis: RedisAddress,
+}
+
+/// `redis_url` and `redis_prefix` of `[history]`.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisPlace {
+    /// Default `redis://127.0.0.1:6379`.
+    pub(crate) address: RedisAddress,
+    /// What every key and every pub/sub channel begins with. Default none: the keys are those of push
+    /// server 0.4.0.
+    pub(crate) prefix: String,
+}
+
+impl RedisPlace {
+    /// Whether keys of the one are keys of the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.prefix == other.prefix && self.address.is_same(&other.address)
+    }
 }
 
 /// `history.engine`.

@@ -21,7 +21,7 @@ use self::units::{days, hours, mib, seconds};
 use self::value::Value;
 use super::{
     Address, Config, Engine, Guest, GuestPush, History, Limits, Listener, Log, LogFormat, Origin,
-    Paths, Push, Role, SameSite, Server, SharedCache, Upstream,
+    Paths, Push, RedisPlace, Role, SameSite, Server, SharedCache, Upstream,
 };
 use crate::history::disk::Durability;
 use crate::history::redis::address::Address as RedisAddress;
@@ -35,6 +35,7 @@ mod reading;
 mod report;
 mod secret;
 mod section;
+mod sites;
 mod units;
 mod value;
 
@@ -68,7 +69,9 @@ pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
 pub(crate) fn defaults(upstream: Origin) -> Config {
     let reading = Reading::new("", Path::new(""), &variable);
     let mut defaults = Section::file(&reading, &reading.table(), config);
-    defaults.upstream.origin = upstream;
+    for site in &mut defaults.sites {
+        site.upstream.origin = upstream.clone();
+    }
     defaults
 }
 
@@ -93,13 +96,14 @@ fn unreadable(path: &Path, error: std::io::Error) -> Errors {
 fn config(file: &mut Section<'_>) -> Config {
     let server = file.section("server", server);
     let listeners = listeners(file);
+    let history = file.section("history", history);
+    let sites = sites::sites(file, &listeners, &history);
+    sites::listeners_say_whose(file, &listeners, &sites);
     let config = Config {
         server,
-        upstream: file.section("upstream", |s| upstream(s, &listeners)),
         listeners,
-        guest: file.section("guest", guest),
-        push: file.section("push", push),
-        history: file.section("history", history),
+        sites,
+        history,
         log: file.section("log", log),
     };
     checks::nodes_agree(file, &config);
@@ -132,6 +136,7 @@ fn default_listeners() -> Vec<Listener> {
     let tcp = |ip, port, role| Listener {
         address: Address::Tcp(SocketAddr::new(IpAddr::V4(ip), port)),
         role,
+        site: None,
     };
     vec![
         tcp(Ipv4Addr::UNSPECIFIED, 80, Role::Site),
@@ -144,15 +149,25 @@ fn default_listeners() -> Vec<Listener> {
 fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<Listener> {
     let address = s.required("address", address::ADDRESS, address::address);
     let role = s.one_of("role", Role::Site, &ROLES);
+    let site = s.read("site", None, |value| {
+        value.text("the name of a [[site]]").map(|name| Some(name.to_owned()))
+    });
     checks::no_tls_yet(s);
     let address = address?;
     checks::own_address(s, &address, taken);
     checks::exposure(s, &address, role);
-    Some(Listener { address, role })
+    Some(Listener {
+        address,
+        role,
+        site,
+    })
 }
 
-fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
-    let origin = s.required("url", address::ORIGIN, address::origin);
+fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bool) -> Upstream {
+    let origin = match required {
+        true => s.required("url", address::ORIGIN, address::origin),
+        false => s.read("url", None, |value| address::origin(value).map(Some)),
+    };
     if let Some(origin) = &origin {
         checks::no_loop(s, origin, listeners);
     }
@@ -250,13 +265,20 @@ fn limits(s: &mut Section<'_>) -> Limits {
 }
 
 fn history(s: &mut Section<'_>) -> History {
-    let redis = secret::redis_url(s, "redis_url").unwrap_or(RedisAddress::Local);
+    redis(s);
     History {
-        redis,
         engine: s.one_of("engine", Engine::Disk, &ENGINES),
         max_memory: s.size("max_memory", mib(256)),
         max_disk: s.size("max_disk", mib(4096)).try_into().unwrap_or(u64::MAX),
         durability: s.one_of("durability", Durability::Interval, &DURABILITIES),
+    }
+}
+
+/// The part of `[history]` that a site may have of its own.
+fn redis(s: &mut Section<'_>) -> RedisPlace {
+    RedisPlace {
+        address: secret::redis_url(s, "redis_url").unwrap_or(RedisAddress::Local),
+        prefix: s.read("redis_prefix", String::new(), names::redis_prefix),
     }
 }
 

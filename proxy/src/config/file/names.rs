@@ -162,6 +162,15 @@ pub(super) fn network(value: &Value<'_>) -> Result<IpNet, Mismatch> {
     Ok(network)
 }
 
+/// What keys in Redis begin with.
+pub(super) fn redis_prefix(value: &Value<'_>) -> Result<String, Mismatch> {
+    let form = "letters, digits, \"-\", \"_\", \".\" and \":\", such as \"shop:\"";
+    let prefix = value.text(form)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    let fits = prefix.chars().all(allowed);
+    fits.then(|| prefix.to_owned()).ok_or_else(|| expected(form))
+}
+
 /// A tracing filter.
 pub(super) fn log_filter(value: &Value<'_>) -> Result<String, Mismatch> {
     let form = "a level (off, error, warn, info, debug, trace), or a filter such as \"info,pullgate=debug\"";

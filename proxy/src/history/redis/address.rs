@@ -52,6 +52,20 @@ impl Address {
         }
     }
 
+    /// The same database of the same server, as far as the addresses tell.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string() && self.database() == other.database()
+    }
+
+    /// The number of the database.
+    pub(crate) fn database(&self) -> i64 {
+        match self {
+            Self::Local => 0,
+            Self::Server(server) => server.redis_settings().db(),
+            Self::Sentinels(sentinels) => sentinels.database,
+        }
+    }
+
     /// The server to connect to now.
     pub(super) async fn resolve(&self) -> Result<Client, RedisError> {
         match self {
@@ -153,7 +167,7 @@ fn host(text: &str) -> Result<(String, u16), NoAddress> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Local => f.write_str(LOCAL),
+            Self::Local => f.write_str(LOCAL.trim_start_matches("redis://")),
             Self::Server(server) => write!(f, "{}", server.addr()),
             Self::Sentinels(sentinels) => write!(f, "Sentinel's master {}", sentinels.master),
         }
