@@ -96,8 +96,8 @@ fn unreadable(path: &Path, error: std::io::Error) -> Errors {
 fn config(file: &mut Section<'_>) -> Config {
     let server = file.section("server", server);
     let listeners = listeners(file);
-    let history = file.section("history", history);
-    let sites = sites::sites(file, &listeners, &history);
+    let (history, redis) = file.section("history", |s| (history(s), redis(s)));
+    let sites = sites::sites(file, &listeners, history.engine, redis);
     sites::listeners_say_whose(file, &listeners, &sites);
     let config = Config {
         server,
@@ -150,7 +150,9 @@ fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<L
     let address = s.required("address", address::ADDRESS, address::address);
     let role = s.one_of("role", Role::Site, &ROLES);
     let site = s.read("site", None, |value| {
-        value.text("the name of a [[site]]").map(|name| Some(name.to_owned()))
+        value
+            .text("the name of a [[site]]")
+            .map(|name| Some(name.to_owned()))
     });
     checks::no_tls_yet(s);
     let address = address?;
@@ -265,7 +267,6 @@ fn limits(s: &mut Section<'_>) -> Limits {
 }
 
 fn history(s: &mut Section<'_>) -> History {
-    redis(s);
     History {
         engine: s.one_of("engine", Engine::Disk, &ENGINES),
         max_memory: s.size("max_memory", mib(256)),

@@ -168,7 +168,8 @@ pub(super) fn redis_prefix(value: &Value<'_>) -> Result<String, Mismatch> {
     let prefix = value.text(form)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     let fits = prefix.chars().all(allowed);
-    fits.then(|| prefix.to_owned()).ok_or_else(|| expected(form))
+    fits.then(|| prefix.to_owned())
+        .ok_or_else(|| expected(form))
 }
 
 /// A tracing filter.

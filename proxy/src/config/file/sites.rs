@@ -6,29 +6,38 @@ use super::section::Section;
 use super::value::Value;
 use super::{guest, push, redis, upstream};
 use crate::config::hosts::HostPattern;
-use crate::config::{Engine, History, Listener, Role, Site};
+use crate::config::{Engine, Listener, RedisPlace, Role, Site};
 
 const NAME: &str = "a name of its own: letters, digits and \"-\", 32 at most";
 const HOST: &str = "a host, such as \"shop.example\" or \"*.shop.example\"";
 
 /// The sites of the file: those of `[[site]]`, or the one that the file itself describes.
-pub(super) fn sites(file: &mut Section<'_>, listeners: &[Listener], history: &History) -> Vec<Site> {
+pub(super) fn sites(
+    file: &mut Section<'_>,
+    listeners: &[Listener],
+    engine: Engine,
+    redis: RedisPlace,
+) -> Vec<Site> {
     if !file.has("site") {
-        return vec![only(file, listeners)];
+        return vec![only(file, listeners, redis)];
     }
     // What is wrong in the defaults is wrong once, not once a site.
     defaults(file, listeners);
     let mut taken = Vec::new();
     let sites = file.sections_with_defaults("site", |s| site(s, listeners, &mut taken));
     let sites: Vec<Site> = sites.into_iter().flatten().flatten().collect();
-    one_at_most(file, "default", sites.iter().filter(|site| site.is_default));
-    one_at_most(file, "original", sites.iter().filter(|site| site.is_original));
-    stores_differ(file, &sites, history);
+    let items = file.items("site");
+    if items.len() != sites.len() {
+        return sites; // after an error
+    }
+    one_at_most(&items, "default", |site| site.is_default, &sites);
+    one_at_most(&items, "original", |site| site.is_original, &sites);
+    stores_differ(&items, &sites, engine);
     cookies_differ(file, &sites);
     sites
 }
 
-fn only(file: &mut Section<'_>, listeners: &[Listener]) -> Site {
+fn only(file: &mut Section<'_>, listeners: &[Listener], redis: RedisPlace) -> Site {
     Site {
         name: String::new(),
         hosts: Vec::new(),
@@ -37,7 +46,7 @@ fn only(file: &mut Section<'_>, listeners: &[Listener]) -> Site {
         upstream: file.section("upstream", |s| upstream(s, listeners, true)),
         guest: file.section("guest", guest),
         push: file.section("push", push),
-        redis: file.section("history", redis),
+        redis,
     }
 }
 
@@ -48,34 +57,37 @@ fn defaults(file: &mut Section<'_>, listeners: &[Listener]) {
 }
 
 /// `None` after an error.
-fn site(
-    s: &mut Section<'_>,
-    listeners: &[Listener],
-    taken: &mut Vec<(String, HostPattern)>,
-) -> Option<Site> {
+fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern>) -> Option<Site> {
     let name = s.required("name", NAME, name);
     let hosts = s.list("hosts", Vec::new(), host);
     let is_default = s.flag("default", false);
     if hosts.is_empty() && !is_default && s.items("hosts").is_empty() {
         s.error("hosts", expected(format!("{HOST}, or default = true")));
     }
-    let name = name?;
     for host in &hosts {
-        if let Some((other, _)) = taken.iter().find(|(_, taken)| taken == host) {
-            let form = format!("hosts of its own: site {other:?} has {host}");
-            s.error("hosts", expected(form));
+        if taken.contains(host) {
+            s.error(
+                "hosts",
+                expected(format!("hosts of its own: another site has {host}")),
+            );
         }
-        taken.push((name.clone(), host.clone()));
     }
+    taken.extend(hosts.iter().cloned());
+    let (is_original, upstream) = (
+        s.flag("original", false),
+        s.section("upstream", |s| upstream(s, listeners, true)),
+    );
+    let (guest, push) = (s.section("guest", guest), s.section("push", push));
+    let redis = s.section("history", redis);
     Some(Site {
+        name: name?,
         hosts,
         is_default,
-        is_original: s.flag("original", false),
-        upstream: s.section("upstream", |s| upstream(s, listeners, true)),
-        guest: s.section("guest", guest),
-        push: s.section("push", push),
-        redis: s.section("history", redis),
-        name,
+        is_original,
+        upstream,
+        guest,
+        push,
+        redis,
     })
 }
 
@@ -90,32 +102,34 @@ fn host(value: &Value<'_>) -> Result<HostPattern, super::Mismatch> {
     HostPattern::parse(value.text(HOST)?).map_err(|_| expected(HOST))
 }
 
-fn one_at_most<'s>(file: &Section<'_>, key: &str, sites: impl Iterator<Item = &'s Site>) {
-    let names: Vec<&str> = sites.map(|site| site.name.as_str()).collect();
-    if let [first, _, ..] = names.as_slice() {
-        let form = format!("one site with {key} = true: {first:?} has it already");
-        file.error("site", expected(form));
+fn one_at_most(items: &[Value<'_>], key: &str, has: fn(&Site) -> bool, sites: &[Site]) {
+    let mut having = sites.iter().zip(items).filter(|(site, _)| has(site));
+    let Some((first, _)) = having.next() else {
+        return;
+    };
+    for (_, item) in having {
+        let form = format!("false: site {:?} has it already", first.name);
+        item.error_of(key, expected(form));
     }
 }
 
-/// Two sites with one name would share guests; with one store in Redis, messages.
-fn stores_differ(file: &Section<'_>, sites: &[Site], history: &History) {
-    for (index, site) in sites.iter().enumerate() {
+/// Two sites of one name would share guests; of one place in Redis, messages.
+fn stores_differ(items: &[Value<'_>], sites: &[Site], engine: Engine) {
+    for (index, (site, item)) in sites.iter().zip(items).enumerate() {
         let (earlier, _) = sites.split_at(index);
-        let same_name = |other: &&Site| other.name.eq_ignore_ascii_case(&site.name);
-        if earlier.iter().any(|other| same_name(&other)) {
-            let form = format!("{NAME}; {:?} is there twice", site.name);
-            file.error("site", expected(form));
+        let same_name = |other: &Site| other.name.eq_ignore_ascii_case(&site.name);
+        if earlier.iter().any(same_name) {
+            item.error_of("name", expected(NAME));
         }
         let shares = |other: &&Site| site.redis.is_same(&other.redis);
-        if history.engine == Engine::Redis
+        if engine == Engine::Redis
             && let Some(other) = earlier.iter().find(shares)
         {
             let form = format!(
-                "another database or history.redis_prefix for {:?} than for {:?}",
-                site.name, other.name
+                "another database or redis_prefix than that of {:?}",
+                other.name
             );
-            file.error("site", expected(form));
+            item.error_of("history", expected(form));
         }
     }
 }
@@ -156,22 +170,19 @@ fn is_within(inner: &str, outer: &str) -> bool {
 
 /// Where PHP publishes, the host says nothing: the listener must say whose it is.
 pub(super) fn listeners_say_whose(file: &Section<'_>, listeners: &[Listener], sites: &[Site]) {
-    let several = sites.len() > 1;
     let names = sites.iter().map(|site| site.name.as_str());
     let form = super::value::alternatives(names);
     for (item, listener) in file.items("listener").iter().zip(listeners) {
-        match (&listener.site, listener.role) {
-            (Some(_), Role::Admin) => item.error(expected("no site: this listener is for all")),
-            (Some(name), _) if !sites.iter().any(|site| site.name == *name) => {
-                item.error(expected(match several || sites.iter().any(|s| !s.name.is_empty()) {
-                    true => format!("site = {form}"),
-                    false => "no site: there is no [[site]] in the file".to_owned(),
-                }));
-            }
-            (None, Role::Publish) if several => {
-                item.error(expected(format!("site = {form}: whose PHP publishes here")));
-            }
-            (Some(_) | None, _) => {}
-        }
+        let known = |name: &String| sites.iter().any(|site| site.name == *name);
+        let wanted = match (&listener.site, listener.role) {
+            (Some(_), Role::Admin) => "nothing: this listener is for all sites".to_owned(),
+            (Some(name), _) if !known(name) => match file.has("site") {
+                true => form.clone(),
+                false => "nothing: there is no [[site]]".to_owned(),
+            },
+            (None, Role::Publish) if sites.len() > 1 => form.clone(),
+            (Some(_) | None, _) => continue,
+        };
+        item.error_of("site", expected(wanted));
     }
 }
