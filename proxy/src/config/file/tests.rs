@@ -270,7 +270,7 @@ fn a_secret_in_a_file_loses_one_newline() {
         fs::write(folder.path().join("key"), contents).unwrap();
         let text = "upstream.url = 'http://a'\npush.signature_key = 'file:key'";
         let (config, _) = read_text(text, &folder.path().join("pullgate.toml")).unwrap();
-        config.sites[0].push.signature_key.unwrap().0
+        config.sites[0].push.signature_key.clone().unwrap().0
     };
     assert_eq!(key_in("k"), "k");
     assert_eq!(key_in("k\n"), "k");
