@@ -13,13 +13,15 @@ use crate::harness::{Server, get};
 use crate::push::{A, B, signed, start, wait_until_online, websocket};
 
 /// A field that holds bytes or a message.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(content.len()).unwrap();
-    let mut bytes = vec![number << 3 | 2, length];
-    if length >= 128 {
-        // A varint of two bytes, low one first.
-        bytes.push(1);
+pub(crate) fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    // A varint, low bits first.
+    let mut length = content.len();
+    while length >= 128 {
+        bytes.push(u8::try_from(length % 128).unwrap() | 128);
+        length /= 128;
     }
+    bytes.push(u8::try_from(length).unwrap());
     bytes.extend_from_slice(content);
     bytes
 }
@@ -37,7 +39,7 @@ pub(crate) fn publish(receivers: &[Vec<u8>], body: &str) -> Vec<u8> {
 }
 
 /// The same with several.
-fn publish_all(receivers: &[Vec<u8>], bodies: &[&str]) -> Vec<u8> {
+pub(crate) fn publish_all(receivers: &[Vec<u8>], bodies: &[&str]) -> Vec<u8> {
     let receivers: Vec<u8> = receivers
         .iter()
         .flat_map(|receiver| field(1, receiver))

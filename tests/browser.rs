@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::bitrix::Site;
 use crate::guests::{SECRET, token_keys};
 use crate::harness::{Php, SIGNATURE_KEY, Server, free_port, root};
 
@@ -66,29 +67,38 @@ fn pages_without_bitrix() {
     }
 }
 
+/// Pages of a site with the stub of the module, by one of the scenes of bitrix.mjs.
+pub(crate) fn bitrix(scene: &str, site: &Site) {
+    let url = format!("http://{}/", site.server.site);
+    run(
+        "bitrix.mjs",
+        &[OsStr::new(scene), OsStr::new(&url)],
+        &site.server,
+    );
+}
+
 /// The demo's page, which asks, connects and catches up as the classic client does, on a PHP site.
-fn demo(site: &str, module: &str, guest_push: &str) {
+fn demo(site: &Site) {
+    let url = format!("http://{}/", site.server.site);
+    run("demo.mjs", &[OsStr::new(&url)], &site.server);
+}
+
+#[test]
+fn guests_of_a_site_without_bitrix() {
     let port = free_port();
     let server = Server::start(
         &format!("http://127.0.0.1:{port}"),
         &format!(
-            "{SECRET}[guest.push]\n{guest_push}\n[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n"
+            "{SECRET}[guest.push]\nversion = 3\n[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n"
         ),
     );
-    let channels = server.directory.path().join("channels.json");
+    let publish = format!("http://{}", server.publish);
     let _php = Php::serve(
         port,
-        site,
+        "fixtures/site/",
         &[
-            ("PHP_CLI_SERVER_WORKERS", "4"),
-            ("BITRIX_STUB_PULL", module),
-            ("BITRIX_STUB_STATE", channels.to_str().unwrap()),
             ("PULLGATE_TOKEN_KEYS", &token_keys(&server)),
-            ("PULLGATE_SIGNATURE_KEY", SIGNATURE_KEY),
-            (
-                "PULLGATE_PUBLISH_URL",
-                &format!("http://{}", server.publish),
-            ),
+            ("PULLGATE_PUBLISH_URL", &publish),
         ],
     );
     let url = format!("http://{}/", server.site);
@@ -96,16 +106,11 @@ fn demo(site: &str, module: &str, guest_push: &str) {
 }
 
 #[test]
-fn guests_of_a_site_without_bitrix() {
-    demo("fixtures/site/", "", "version = 3");
-}
-
-#[test]
 fn guests_of_a_module_that_drops_them() {
-    demo("fixtures/bitrix-stub/site.php", "26.250", "");
+    demo(&Site::new("26.250", ""));
 }
 
 #[test]
 fn guests_of_a_module_that_serves_them() {
-    demo("fixtures/bitrix-stub/site.php", "24.500", "enabled = false");
+    demo(&Site::new("24.500", "enabled = false"));
 }

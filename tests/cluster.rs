@@ -1,6 +1,7 @@
 //! Several nodes on one Redis: pullgate's own, and one that behaves as push server does.
 
 mod outage;
+mod presence;
 mod recorded;
 pub(crate) mod redis_server;
 mod ways;
@@ -246,36 +247,6 @@ fn a_push_server_process_is_a_node_like_any_other() {
     let _: () = redis_now.publish("pushserver:n0de", "\u{1}\u{2}").unwrap();
     publish(&node, A, "still there", 0);
     assert_eq!(bodies_of(&read(&mut socket, 1)), ["still there"]);
-}
-
-#[test]
-fn who_is_online_at_one_node_is_online_at_all() {
-    let redis = RedisServer::start();
-    let (a, b) = (redis.node_with("ping_interval = \"1s\"\n"), redis.node());
-    let both = format!("{}/{}", signed(&a, A), signed(&a, &format!("{B}:{A}")));
-    let mut socket = websocket(&a, &format!("CHANNEL_ID={both}"));
-    let target = format!("/bitrix/pub/?CHANNEL_ID={A}/{B}/{}", "0".repeat(32));
-    let online = |node: &Server| get(&node.publish, &target, &[]).body;
-    let expected = format!(
-        r#"{{"infos":[{{"channel":"{A}","subscribers":1}},{{"channel":"{B}","subscribers":1}}]}}"#
-    );
-    wait_for(|| online(&a) == expected);
-    wait_for(|| online(&b) == expected);
-    // A mark is renewed by every pong.
-    let mut marks = redis.connection();
-    let key = |prefix: &str, hex: &str| {
-        let id = HEXLOWER.decode(hex.as_bytes()).unwrap();
-        [prefix.as_bytes(), &id].concat()
-    };
-    let ttl: i64 = marks.ttl(key("channel:online:", B)).unwrap();
-    assert!((120..=130).contains(&ttl), "{ttl}");
-    let public: String = marks.get(key("pubchannel:online:", A)).unwrap();
-    assert_eq!(public, "1");
-    let _: () = marks.del(key("channel:online:", B)).unwrap();
-    assert!(!online(&b).contains(B));
-    assert!(matches!(socket.read().unwrap(), Frame::Ping(_)));
-    socket.flush().unwrap();
-    wait_for(|| online(&b) == expected);
 }
 
 #[test]

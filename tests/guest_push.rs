@@ -2,13 +2,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::binary::{messages, post, publish as batch};
+use crate::cluster::redis_server::RedisServer;
 use crate::guests::{PAGE, SECRET};
-use crate::harness::{Response, SIGNATURE_KEY, Server, get, send, upstream};
+use crate::harness::{Response, SIGNATURE_KEY, Server, get, send, upstream, wait_for};
 use crate::push::{A, bodies, signed, wait_until_online, websocket};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
@@ -44,8 +46,14 @@ struct Guest<'a> {
 
 impl<'a> Guest<'a> {
     fn new(server: &'a Server) -> Self {
-        let page = get(&server.site, "/", &PAGE);
-        let cookie = format!("Cookie: {}", page.cookie().unwrap());
+        let mut cookie = None;
+        // With Redis there are numbers as soon as there is a connection.
+        wait_for(|| {
+            let page = get(&server.site, "/", &PAGE);
+            cookie = page.cookie().map(|cookie| format!("Cookie: {cookie}"));
+            cookie.is_some()
+        });
+        let cookie = cookie.unwrap();
         let script = get(&server.site, "/pullgate/guest.js", &[&cookie]).body;
         let number = script.split("\"pull_guest_user_id\":").nth(1).unwrap();
         let number = number.split('}').next().unwrap().to_owned();
@@ -319,6 +327,46 @@ fn what_a_guest_had_goes_to_the_user_once() {
     );
     assert!(page.header("set-cookie").unwrap().contains("Max-Age=0"));
     assert_eq!(page.header("pull-user-release"), None);
+}
+
+#[test]
+fn logins_at_once_move_each_message_once() {
+    let redis = RedisServer::start();
+    for history in [String::new(), redis.history()] {
+        let servers = [start(&history), start(&history)];
+        let guest = Guest::new(&servers[0]);
+        let sent: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        for round in 1..=5 {
+            for body in &sent {
+                guest.send(body, 60);
+            }
+            let moved: u64 = thread::scope(|scope| {
+                let logins: Vec<_> = (0..8)
+                    .map(|login| {
+                        // Nodes of one Redis share what was moved.
+                        let server = match history.is_empty() {
+                            true => &servers[0],
+                            false => &servers[login % 2],
+                        };
+                        let target = format!("/pullgate/login?guest={}&channel={A}", guest.number);
+                        scope.spawn(move || {
+                            let answer = send(&server.publish, "POST", &target, &[], "");
+                            answer.json()["moved"].as_u64().unwrap()
+                        })
+                    })
+                    .collect();
+                logins.into_iter().map(|login| login.join().unwrap()).sum()
+            });
+            assert_eq!(moved, 10);
+            let channel = signed(&servers[0], A);
+            let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={}", "0".repeat(26));
+            let user = get(&servers[0].site, &target, &[]);
+            assert_eq!(
+                bodies(&user.body).join(" "),
+                vec![sent.join(" "); round].join(" ")
+            );
+        }
+    }
 }
 
 #[test]

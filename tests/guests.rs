@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::harness::{Php, Response, Server, get, send, upstream};
+use crate::harness::{Php, Response, Server, get, read_response, send, upstream};
 use std::io::Write;
+use std::net::TcpStream;
 
 pub(crate) const PAGE: [&str; 2] = ["Accept: text/html", "User-Agent: Mozilla/5.0"];
 pub(crate) const SECRET: &str =
@@ -20,16 +21,47 @@ fn seen_by_php(response: &Response) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The keys that PHP verifies tokens with, as the hook has them.
-pub(crate) fn token_keys(server: &Server) -> String {
+/// The hook for the site behind this server.
+pub(crate) fn printed_hook(server: &Server) -> String {
     let config = server.directory.path().join("pullgate.toml");
     let output = crate::harness::pullgate()
         .args(["php-hook", "--config", config.to_str().unwrap()])
         .output()
         .unwrap();
-    let hook = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The keys that PHP verifies tokens with, as the hook has them.
+pub(crate) fn token_keys(server: &Server) -> String {
+    let hook = printed_hook(server);
     let keys = hook.split("$keys = ['").nth(1).unwrap();
     keys[..64].to_owned()
+}
+
+#[test]
+fn a_cookie_that_is_not_utf8_hides_no_guest() {
+    let site = upstream(|mut stream, head| {
+        let number = head
+            .lines()
+            .find(|line| line.to_lowercase().starts_with("pull-user-id"));
+        let body = number.unwrap_or_default();
+        let length = body.len();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let server = Server::start(&site, SECRET);
+    let first = page(&server, "/", &[]);
+    let mut request = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: text/html\r\nCookie: {}; city=",
+        first.cookie().unwrap()
+    )
+    .into_bytes();
+    request.extend_from_slice(b"\xcc\xee\xf1\xea\xe2\xe0\r\n\r\n");
+    let mut stream = TcpStream::connect(&server.site).unwrap();
+    stream.write_all(&request).unwrap();
+    let again = read_response(stream);
+    assert_eq!((again.status, again.cookie()), (200, None), "no new number");
+    assert_eq!(again.body, first.body);
 }
 
 #[test]
@@ -224,7 +256,11 @@ fn metrics_count_new_guests() {
     for _ in 0..3 {
         page(&server, "/whoami.php", &[]);
     }
-    let metrics = get(address, "/metrics", &[]).body;
+    let metrics = get(address, "/metrics", &[]);
+    // For no page of any site.
+    assert_eq!(metrics.header("access-control-allow-origin"), None);
+    assert!(metrics.header("x-request-id").is_some());
+    let metrics = metrics.body;
     assert!(
         metrics.contains("\npullgate_guests_new_total 3\n"),
         "{metrics}"

@@ -3,12 +3,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+mod group;
+
+pub(crate) use group::Group;
 
 pub(crate) const SIGNATURE_KEY: &str = "a signature key for tests";
 
@@ -26,7 +31,7 @@ pub(crate) fn pullgate() -> Command {
 
 /// A running pullgate and its log.
 pub(crate) struct Server {
-    child: Child,
+    child: Group,
     pub(crate) directory: Arc<TempDir>,
     pub(crate) site: String,
     pub(crate) publish: String,
@@ -44,6 +49,12 @@ impl Server {
         Self::launch(Arc::new(tempfile::tempdir().unwrap()), server, upstream, "")
     }
 
+    /// The same in front of nothing, with more lines of both.
+    pub(crate) fn start_with_push(server: &str, more: &str) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::launch(directory, server, "http://127.0.0.1:1", more)
+    }
+
     /// The same on an existing state directory.
     pub(crate) fn start_in(directory: Arc<TempDir>, upstream: &str, more: &str) -> Self {
         Self::launch(directory, "", upstream, more)
@@ -57,11 +68,41 @@ impl Server {
         Self::run(command, directory, "", upstream, more)
     }
 
+    /// The same with more lines of both.
+    pub(crate) fn start_with_more(server: &str, upstream: &str, more: &str) -> Self {
+        Self::launch(
+            Arc::new(tempfile::tempdir().unwrap()),
+            server,
+            upstream,
+            more,
+        )
+    }
+
+    /// The same with so many file descriptors.
+    pub(crate) fn start_within(files: u32, server: &str, upstream: &str, more: &str) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_pullgate"));
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::run(command, directory, server, upstream, more)
+    }
+
+    /// Where the listener of role `admin` is, if the configuration has one.
+    pub(crate) fn admin(&self) -> String {
+        wait_for(|| self.log().contains("role=admin"));
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("role=admin"));
+        let address = line.unwrap().split("address=").nth(1).unwrap();
+        address.trim().to_owned()
+    }
+
     fn launch(directory: Arc<TempDir>, server: &str, upstream: &str, more: &str) -> Self {
         Self::run(pullgate(), directory, server, upstream, more)
     }
 
-    fn run(
+    /// The same by another command than [`pullgate`], or with something set in it.
+    pub(crate) fn run(
         mut command: Command,
         directory: Arc<TempDir>,
         server: &str,
@@ -76,13 +117,8 @@ impl Server {
              [upstream]\nurl = \"{upstream}\"\n{more}"
         );
         std::fs::write(&config, text).unwrap();
-        let mut child = command
-            .arg("run")
-            .arg("--config")
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.arg("run").arg("--config").arg(&config);
+        let mut child = Group::spawn(command.stderr(Stdio::piped()));
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(String::new()));
         let (mut site, mut publish) = (None, None);
@@ -131,42 +167,43 @@ impl Server {
 
     /// kill -9; the state directory stays.
     pub(crate) fn kill(mut self) -> Arc<TempDir> {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.end();
         Arc::clone(&self.directory)
     }
 
     /// SIGTERM, and how it ended.
     pub(crate) fn terminate(mut self) -> (bool, Duration) {
         let began = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(self.child.id(), "TERM");
         let status = self.child.wait().unwrap();
         (status.success(), began.elapsed())
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Sends a signal by its name to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
+/// A port on which nobody listens; below those that the kernel gives to connections, which would be in the way of
+/// a server that starts again, or even be connected to themselves while it is down.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    loop {
+        let number = first.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// PHP's own server on `fixtures/site`.
 pub(crate) struct Php {
-    child: Child,
+    child: Group,
     pub(crate) url: String,
 }
 
@@ -183,26 +220,22 @@ impl Php {
         if site.ends_with('/') {
             command.arg("-t");
         }
-        let child = command
+        command
             .arg(root().join(site))
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("php is installed");
+            .stderr(Stdio::null());
         let php = Self {
-            child,
+            child: Group::spawn(&mut command),
             url: format!("http://127.0.0.1:{port}"),
         };
         wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
         php
     }
-}
 
-impl Drop for Php {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The process, and its group.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -294,6 +327,21 @@ pub(crate) fn send(
 
 pub(crate) fn get(address: &str, target: &str, headers: &[&str]) -> Response {
     send(address, "GET", target, headers, "")
+}
+
+/// Sends these bytes as they are, and reads all that comes.
+pub(crate) fn send_raw(address: &str, request: &[u8]) -> Response {
+    let mut stream = connect(address);
+    stream.write_all(request).unwrap();
+    read_response(stream)
+}
+
+/// A connection on which nothing is waited for in vain.
+pub(crate) fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    let long = Some(Duration::from_secs(30));
+    stream.set_read_timeout(long).unwrap();
+    stream
 }
 
 pub(crate) fn read_response(mut stream: TcpStream) -> Response {

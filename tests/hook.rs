@@ -4,32 +4,25 @@ use std::fs::{self, Permissions};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::guests::{PAGE, SECRET, token_keys};
-use crate::harness::{Response, Server, free_port, get, pullgate, root, wait_for};
+use crate::harness::{Group, Response, Server, free_port, get, pullgate, root, wait_for};
 
-/// A master process that takes its workers along on SIGTERM.
-struct Daemon(Child);
+/// A master process that takes its workers along on SIGTERM, Apache by a signal to its whole group.
+pub(crate) struct Daemon(Group);
 
 impl Daemon {
-    /// `name` is the program, `package` what to install when it is missing.
-    fn start(name: &str, package: &str, arguments: &[&str]) -> Self {
-        let child = Command::new(name)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            // Apache stops by a signal to its whole group, which must not be ours.
-            .process_group(0)
-            .spawn();
-        Self(child.unwrap_or_else(|error| panic!("{name}: {error}; install {package}")))
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(name);
+        command.args(arguments).stdin(Stdio::null());
+        Self(Group::spawn(command.stdout(Stdio::null())))
     }
 
-    fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
         wait_for(|| {
             let ended = self.0.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended: {ended:?}");
@@ -152,10 +145,10 @@ fn php_fpm(site: &Site, port: u16) -> Vec<Daemon> {
             root = site.path("fixtures/site"),
         ),
     );
-    let mut fpm = Daemon::start("php-fpm8.2", "php8.2-fpm", &["-n", "-R", "-F", "-y", &fpm]);
+    let mut fpm = Daemon::start("php-fpm8.2", &["-n", "-R", "-F", "-y", &fpm]);
     fpm.wait_until(|| UnixStream::connect(&socket).is_ok());
     let log = site.path("nginx.log");
-    let mut nginx = Daemon::start("nginx", "nginx", &["-e", &log, "-c", &nginx]);
+    let mut nginx = Daemon::start("nginx", &["-e", &log, "-c", &nginx]);
     nginx.wait_until(|| listens(port));
     vec![nginx, fpm]
 }
@@ -192,7 +185,7 @@ fn apache(site: &Site, port: u16) -> Vec<Daemon> {
             directory = site.directory.path().display(),
         ),
     );
-    let mut apache = Daemon::start("apache2", "apache2", &["-f", &config, "-DFOREGROUND"]);
+    let mut apache = Daemon::start("apache2", &["-f", &config, "-DFOREGROUND"]);
     apache.wait_until(|| listens(port));
     vec![apache]
 }

@@ -4,21 +4,33 @@
 //! |---|---|
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
+//! | [`forwarded`] | who came, by what proxies in front say |
+//! | [`heads`] | request and response heads: large, unclear, refused |
+//! | [`targets`] | odd bytes of a request target |
+//! | [`uploads`] | request bodies that are slow, broken or broken off |
+//! | [`limits`] | slow readers, too many connections, no file descriptors left |
+//! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
 //! | [`adopt`] | guests of the site's own from before, by its signed cookies |
 //! | [`hook`] | the PHP hook under nginx with php-fpm and under Apache with mod_php |
 //! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
+//! | [`lesson`] | the official lesson for guests, its three steps, and the recipes of docs/guests.md |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
+//! | [`websocket`] | websocket clients that do not read, or break the protocol |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
+//! | [`bounds`] | what clients that read nothing cost |
+//! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
 //! | [`replay`] | the reference's recordings played against pullgate |
 //! | [`record`] | what passes a recorder is written down, masked or not, and nothing of it changes |
-//! | [`command_line`] | check, sign, php-hook |
+//! | [`command_line`] | check, sign, php-hook, and how they and `run` find the configuration |
+//! | [`log`] | its forms, who does not read it, SIGHUP |
+//! | [`readme`] | README's commands, taken from the page and run |
 
 #![allow(missing_docs, reason = "tests")]
 #![allow(
@@ -31,17 +43,29 @@
 mod adopt;
 mod binary;
 mod bitrix;
+mod bounds;
 mod browser;
 mod cluster;
 mod command_line;
+mod degraded;
+mod forwarded;
 mod guest_push;
 mod guests;
 mod harness;
+mod heads;
 mod history;
 mod hook;
 mod improvements;
+mod lesson;
+mod limits;
+mod log;
 mod proxy;
 mod push;
+mod readme;
 mod record;
 mod replay;
 mod stress;
+mod targets;
+mod tunnels;
+mod uploads;
+mod websocket;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::harness::{Php, Server, get, read_head, read_response, send, upstream};
 
 /// Echoes the head as the body.
-fn mirror() -> String {
+pub(crate) fn mirror() -> String {
     upstream(|mut stream, head| {
         let length = head.len();
         let _ = write!(

@@ -41,11 +41,16 @@ pub(crate) fn publish(server: &Server, channels: &str, body: &str, expiry: u32) 
 }
 
 pub(crate) fn websocket(server: &Server, query: &str) -> WebSocket<TcpStream> {
-    let stream = TcpStream::connect(&server.site).unwrap();
+    websocket_at(&server.site, &format!("/bitrix/subws/?{query}"))
+}
+
+/// The same at an address that need not be pullgate's.
+pub(crate) fn websocket_at(address: &str, target: &str) -> WebSocket<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    let url = format!("ws://{}/bitrix/subws/?{query}", server.site);
+    let url = format!("ws://{address}{target}");
     tungstenite::client(url, stream).unwrap().0
 }
 

@@ -17,8 +17,9 @@ use pullgate_compat::signature::{Algorithm, SignatureKey};
 use pullgate_compat::wire::decode_response;
 use pullgate_recording::format::Action;
 
-use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, upstream, wait_for};
+use crate::harness::{SIGNATURE_KEY, Server, get, upstream, wait_for};
 use crate::push::{A, B, bodies, signed, start, wait_until_online};
+use crate::replay::replay;
 use recorder::{C, Recorder, frames, kinds, polled, sent, talk};
 
 #[test]
@@ -332,13 +333,7 @@ fn a_masked_recording_tells_nothing() {
 fn replayed(recording: &Path, key: &str) -> (bool, String) {
     let key = format!("[push]\nsignature_key = \"{key}\"\n");
     let server = Server::start("http://127.0.0.1:1", &key);
-    let output = pullgate()
-        .args(["replay", "--target", &format!("http://{}", server.publish)])
-        .arg(recording)
-        .output()
-        .unwrap();
-    let report = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(report).unwrap())
+    replay(&server, &[], &[recording])
 }
 
 #[test]

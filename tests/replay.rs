@@ -41,17 +41,26 @@ fn start() -> Server {
     )
 }
 
-/// Plays against the publish listener, which serves every push path.
-fn replay(server: &Server, arguments: &[&str], paths: &[&Path]) -> (bool, String) {
+/// Plays against the publish listener, which serves every push path. Whether all was alike, and the report.
+pub(crate) fn replay(server: &Server, arguments: &[&str], paths: &[&Path]) -> (bool, String) {
+    replay_at(&format!("http://{}", server.publish), arguments, paths)
+}
+
+fn replay_at(url: &str, arguments: &[&str], paths: &[&Path]) -> (bool, String) {
     let output = pullgate()
-        .args(["replay", "--target", &format!("http://{}", server.publish)])
+        .args(["replay", "--target", url])
         .args(arguments)
         .args(paths)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.success(), text + &errors)
+    let report = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(report).unwrap())
+}
+
+fn has_parts(report: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(report.contains(part), "{part:?} is missing in:\n{report}");
+    }
 }
 
 /// Takes four minutes: the longest recording waits for two pings.
@@ -148,13 +157,12 @@ fn a_status_that_is_not_as_recorded_fails() {
     });
     let (good, report) = replay(&server, &[], &[&altered]);
     assert!(!good);
-    for part in [
+    let parts = [
         "rest_error_4012: FAILED\n",
         "step 4 http POST // empty: response/status\n    expected 403\n    actual   400\n",
         "1 recordings: 0 equal, 0 allowed, 1 failed\n",
-    ] {
-        assert!(report.contains(part), "{part:?} is missing in:\n{report}");
-    }
+    ];
+    has_parts(&report, &parts);
     assert_eq!(report.matches("step ").count(), 1, "{report}");
 }
 
@@ -175,12 +183,11 @@ fn a_byte_that_is_not_as_recorded_fails() {
     });
     let (good, report) = replay(&server, &["--jobs", "2"], &[&text, &binary]);
     assert!(!good);
-    for part in [
+    let parts = [
         "step 2 ws-recv w1: message 1/body\n",
         "step 2 poll-end p1: response/body/message 1/sender\n",
-    ] {
-        assert!(report.contains(part), "{part:?} is missing in:\n{report}");
-    }
+    ];
+    has_parts(&report, &parts);
     assert_eq!(report.matches("step ").count(), 2, "{report}");
 }
 
@@ -215,16 +222,36 @@ fn a_listed_difference_that_does_not_show_fails() {
 
 #[test]
 fn nobody_at_the_target_is_one_clear_error() {
-    let output = pullgate()
-        .args(["replay", "--target", "http://127.0.0.1:1"])
-        .arg(recordings())
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let (good, report) = replay_at("http://127.0.0.1:1", &[], &[&recordings()]);
     assert!(
-        !output.status.success() && errors.starts_with("http://127.0.0.1:1: "),
-        "{errors}"
+        !good && report.starts_with("http://127.0.0.1:1: "),
+        "{report}"
     );
+}
+
+#[test]
+fn where_nothing_is_recorded_nothing_is_proved() {
+    let url = upstream(|_, _| {});
+    let directory = tempfile::tempdir().unwrap();
+    let says = |path: &Path, what: &str| {
+        let error = format!("{}: {what}\n", path.display());
+        assert_eq!(replay_at(&url, &[], &[path]), (false, error));
+    };
+    says(directory.path(), "no recordings (*.json)");
+    let empty = directory.path().join("empty.json");
+    std::fs::write(&empty, "\n").unwrap();
+    says(&empty, "the file is empty");
+
+    let nothing = "nothing in it came from a server: there is nothing to compare";
+    let without_steps = changed(directory.path(), "options_sub", |steps| {
+        *steps = Value::Array(Vec::new());
+    });
+    says(&without_steps, nothing);
+    let asked_only = changed(directory.path(), "poll_between_polls", |steps| {
+        steps.as_array_mut().unwrap().truncate(1);
+        assert_eq!(steps[0]["kind"], "poll-start");
+    });
+    says(&asked_only, nothing);
 }
 
 #[test]
@@ -238,13 +265,9 @@ fn whatever_answers_the_play_ends_with_a_report() {
         let url = upstream(move |mut stream, _| {
             let _ = stream.write_all(answer);
         });
-        let output = pullgate()
-            .args(["replay", "--target", &url])
-            .arg(recordings().join("rest_error_4012.json"))
-            .output()
-            .unwrap();
-        let report = String::from_utf8_lossy(&output.stdout);
-        assert!(!output.status.success());
+        let recording = recordings().join("rest_error_4012.json");
+        let (good, report) = replay_at(&url, &[], &[&recording]);
+        assert!(!good);
         assert_eq!(report.matches(": response\n").count(), 8, "{report}");
     }
 }

@@ -60,6 +60,19 @@ class Guest
     }
 
     /**
+     * Sends a message to everybody: to users by the module's shared channel, to guests by pullgate's. It is
+     * one message, so that a browser that listens to both has it once. Null, and nothing is sent, where the
+     * module has no such channel.
+     *
+     * @throws \InvalidArgumentException for a message without a command
+     */
+    public static function sendShared(array $message): ?bool
+    {
+        $shared = self::hasModule() ? \CPullChannel::Get(0) : false;
+        return empty($shared['CHANNEL_ID']) ? null : self::publish([0], $message, '&CHANNEL_ID=' . $shared['CHANNEL_ID']);
+    }
+
+    /**
      * The guest has logged in as a user: what is stored for the guest goes to the user's channel, once.
      *
      * $channel is the user's private channel, 32 hex digits. With Bitrix it need not be named; where there
@@ -104,10 +117,21 @@ class Guest
         return self::$error === '';
     }
 
-    /** Why the last send() or login() returned false or threw; '' when it did neither. */
+    /** Why the last send() or login() returned false or threw, or what Stack.php found wrong since; else ''. */
     public static function lastError(): string
     {
         return self::$error;
+    }
+
+    /** What is wrong with how these files are installed: for the site's log, and for lastError(). */
+    public static function complain(string $what)
+    {
+        self::$error = $what;
+        if (\defined('LOG_FILENAME') && \function_exists('AddMessage2Log')) {
+            \AddMessage2Log($what, 'pullgate');
+        } else {
+            \error_log("pullgate: $what");
+        }
     }
 
     private static function mistake(string $what): \InvalidArgumentException
@@ -116,14 +140,14 @@ class Guest
         return new \InvalidArgumentException($what);
     }
 
-    /** One request per hundred numbers, each with the same body. */
-    private static function publish(array $numbers, array $message): bool
+    /** One request per hundred numbers, each with the same body; $more goes into its query. */
+    private static function publish(array $numbers, array $message, string $more = ''): bool
     {
         $body = self::body($message);
         $expiry = isset($message['expiry']) ? \max(0, (int)$message['expiry']) : self::EXPIRY;
         self::$error = '';
         foreach (\array_chunk($numbers, self::AT_ONCE) as $some) {
-            $target = '/bitrix/pub/?USER_ID=' . \implode('/', $some);
+            $target = '/bitrix/pub/?USER_ID=' . \implode('/', $some) . $more;
             list($status, $error) = self::post($target, $body, ["Message-Expiry: $expiry"]);
             if (self::$error === '') {
                 self::$error = $error;

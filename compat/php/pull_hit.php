@@ -10,10 +10,19 @@
  * When both hold and nobody is logged in, this file defines PULL_USER_ID as -17. In every other
  * case it does nothing, and says nothing.
  *
- * With Bitrix, one line in /bitrix/php_interface/init.php (the hook then waits for OnProlog,
- * where $USER is known):
+ * With Bitrix it is either registered once, as the lesson "Push & Pull for guests" has it; here for a file
+ * /local/scripts/pull_hit.php. Where `main` looks registered paths up below /local/ and /bitrix/, as it does
+ * today, and where it takes them as they are:
  *
- *     require __DIR__ . '/pull_hit.php';
+ *     RegisterModuleDependences("main", "OnProlog", "main", "", "", 2, "scripts/pull_hit.php");
+ *     RegisterModuleDependences("main", "OnProlog", "main", "", "", 2, "local/scripts/pull_hit.php");
+ *
+ * Or it is required in /local/php_interface/init.php or /bitrix/php_interface/init.php:
+ *
+ *     require_once __DIR__ . '/pull_hit.php';
+ *
+ * A registered file is included while OnProlog is being sent: $USER is there, and it decides at once. In
+ * init.php there is no $USER yet, and it waits for OnProlog.
  *
  * Without Bitrix, require it before PULL_USER_ID is needed, or ask \Pullgate\guest_id().
  *
@@ -69,11 +78,24 @@ if (!\function_exists('Pullgate\guest_id')) { // the file may be required twice
         return \array_map('hex2bin', $whole);
     }
 
+    /** Whether pullgate delivers to guests here (guest.push.enabled): if not, the pull module does. */
+    function serves_guests(): bool
+    {
+        return true /* pullgate:push */;
+    }
+
+    /** $USER of this hit, null where Bitrix has not made it yet. */
+    function user()
+    {
+        $user = isset($GLOBALS['USER']) ? $GLOBALS['USER'] : null;
+        return \is_object($user) && \method_exists($user, 'IsAuthorized') ? $user : null;
+    }
+
     /** Whether this hit has a user of its own, whose number must not be overridden. */
     function authorized(): bool
     {
-        $user = isset($GLOBALS['USER']) ? $GLOBALS['USER'] : null;
-        return \is_object($user) && \method_exists($user, 'IsAuthorized') && $user->IsAuthorized();
+        $user = user();
+        return $user !== null && $user->IsAuthorized();
     }
 
     /** Defines PULL_USER_ID for a verified guest, unless somebody is logged in or the site did it. */
@@ -107,8 +129,11 @@ if (!\function_exists('Pullgate\guest_id')) { // the file may be required twice
     }
 }
 
-// Sort 2 comes before the pull module's own handlers.
-if (\function_exists('AddEventHandler')) {
+// A handler added while OnProlog is being sent would not be called any more. Sort 2 comes before the pull
+// module's own handlers.
+if (user() !== null) {
+    define_guest();
+} elseif (\function_exists('AddEventHandler')) {
     \AddEventHandler('main', 'OnProlog', 'Pullgate\define_guest', 2);
 } elseif (\class_exists('Bitrix\Main\EventManager', false)) {
     \Bitrix\Main\EventManager::getInstance()

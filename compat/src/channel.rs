@@ -94,6 +94,16 @@ impl ChannelList {
             .map_or_else(Self::default, Self)
     }
 
+    /// Adds a channel that needs no proof. A list in which something was wrong stays empty.
+    pub fn join(&mut self, private: ChannelId) {
+        if !self.is_empty() && self.0.iter().all(|channel| channel.private != private) {
+            self.0.push(Channel {
+                private,
+                public: None,
+            });
+        }
+    }
+
     /// Whether nothing was named, or something was wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

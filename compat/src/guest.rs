@@ -30,7 +30,7 @@ mod cookie;
 mod token;
 
 pub use channels::{EPOCH, GuestChannels};
-pub use cookie::GuestCookie;
+pub use cookie::{GuestCookie, SignedCookie};
 
 /// The number of a guest: 1 to 2147483647, because the site keeps it, negative, in a signed column of
 /// 32 bits. Shown as the site knows it: guest 17 is `-17`.

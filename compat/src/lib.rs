@@ -13,6 +13,7 @@
 //! | [`wire`] | messages and requests as protobuf |
 //! | [`status`] | the 40xx codes |
 //! | [`guest`] | visitors without login: their ids, cookies and tokens |
+//! | [`websocket`] | messages and frames of RFC 6455 |
 //!
 //! Where a text and the recordings under `fixtures/push-server-0.4.0` disagree, the recordings are
 //! right: they are what the reference server, push server 0.4.0, does on the wire.
@@ -24,4 +25,5 @@ pub mod query;
 pub mod signature;
 pub mod status;
 pub mod text;
+pub mod websocket;
 pub mod wire;

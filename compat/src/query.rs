@@ -3,8 +3,26 @@
 //! It takes what stands between the first and the second `?` and hands it to `URLSearchParams`, so
 //! the rules are those of the WHATWG URL standard for `application/x-www-form-urlencoded`: `+` is a
 //! blank, `;` separates nothing, names are case-sensitive. Recording `query_quirks`.
+//!
+//! `serde_urlencoded` reads the pairs by these rules. What it cannot do is choose: where it fills a
+//! struct, a name that comes twice is an error, while here the first of a name counts. So it reads
+//! into a list, from which names are picked; that way it takes any input.
 
 use std::borrow::Cow;
+
+use serde::Deserialize;
+
+/// A name and its value, decoded.
+#[derive(Debug, Deserialize)]
+pub struct Pair<'a>(
+    #[serde(borrow)] pub Cow<'a, str>,
+    #[serde(borrow)] pub Cow<'a, str>,
+);
+
+/// The pairs of a form or query, in order. What is not UTF-8 becomes U+FFFD.
+pub fn pairs(form: &[u8]) -> Vec<Pair<'_>> {
+    serde_urlencoded::from_bytes(form).unwrap_or_default()
+}
 
 /// The query of one request, not yet decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +37,9 @@ impl<'a> Query<'a> {
 
     /// The decoded value of the first parameter of this name. A name without `=` has an empty value.
     pub fn first(&self, name: &str) -> Option<Cow<'a, str>> {
-        form_urlencoded::parse(self.0.as_bytes())
-            .find_map(|(found, value)| (found == name).then_some(value))
+        pairs(self.0.as_bytes())
+            .into_iter()
+            .find_map(|Pair(found, value)| (found == name).then_some(value))
     }
 }
 
@@ -57,5 +76,18 @@ mod tests {
         assert_eq!(first("/?&&b&a=1;a=2", "a").as_deref(), Some("1;a=2"));
         assert_eq!(first("/?a&a=1", "a").as_deref(), Some(""));
         assert_eq!(first("/?A=1", "a"), None);
+    }
+
+    /// A query of thousands of parameters is not copied.
+    #[test]
+    fn what_needs_no_decoding_is_borrowed() {
+        let borrowed = |text: &Cow<'_, str>| matches!(text, Cow::Borrowed(_));
+        let pairs = pairs(b"a=1&b=2");
+        assert_eq!(pairs.len(), 2);
+        assert!(
+            pairs
+                .iter()
+                .all(|Pair(name, value)| borrowed(name) && borrowed(value))
+        );
     }
 }

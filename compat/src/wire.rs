@@ -9,10 +9,11 @@
 //!
 //! | way | functions |
 //! |---|---|
-//! | a request comes in | [`accept`]: [`decode_request`], then [`check`] with the sender's [`Rights`] |
+//! | a request comes in | [`accept`]: [`decode_request`], then [`check()`] with the sender's [`Rights`] |
 //! | messages go out | [`encode_response_message`] when live, [`encode_messages`] when caught up |
 //! | answers go out | [`encode_channel_stats`], [`encode_server_stats_json`] |
 //! | nodes share a Redis | [`encode_message`] for what is stored, [`encode_notification`] for what is sent |
+//! | a message is rewritten where it stands | [`Field::first`] |
 
 mod check;
 mod encode;
@@ -26,6 +27,7 @@ pub use encode::{
     encode_channel_stats, encode_messages, encode_response, encode_response_message,
     encode_server_stats_json,
 };
+pub use reader::{Field, Value};
 pub use redis::{
     Content, Notification, Recipient, decode_message, decode_notifications, encode_message,
     encode_notification,

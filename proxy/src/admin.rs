@@ -4,11 +4,14 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body::Body as HttpBody;
 
 use crate::body::Body;
 use crate::history::Archive;
-use crate::push;
+use crate::layers;
 use crate::server::App;
 
 /// A node that begins is not ready before Redis is there, or this time has passed.
@@ -17,39 +20,66 @@ const BEGINNING: Duration = Duration::from_secs(10);
 /// How long Redis may be unreachable before push counts as broken.
 const HICCUP: Duration = Duration::from_secs(5);
 
-/// Serves one path of the admin listener.
-pub(crate) fn serve(app: &App, path: &str) -> Response<Body> {
-    match path {
-        "/healthz" => push::answer(StatusCode::OK, "ok\n"),
+/// Serves a request of the admin listener.
+pub(crate) async fn serve<B: HttpBody>(app: &App, request: Request<B>) -> Response<Body> {
+    layers::around(request, async |request| match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(app, false),
         "/readyz/push" => ready(app, true),
-        "/metrics" => push::answer(StatusCode::OK, metrics(app)),
-        _ => push::answer(StatusCode::NOT_FOUND, ""),
-    }
+        "/metrics" => text(StatusCode::OK, metrics(app)),
+        _ => text(StatusCode::NOT_FOUND, ""),
+    })
+    .await
 }
 
-/// Whether to send clients here. While Redis is unreachable a node that has begun goes on to serve the site, and
-/// so do all others, which are no better off: only who asks for `push` is sent away.
+/// For no page of any site: without a word about other origins.
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// Whether to send clients here, and what is broken. While Redis is unreachable, or a disk is full, a node that has begun
+/// goes on to serve the site, and it may be the same for all others: only who asks for `push` is sent away.
 fn ready(app: &App, push: bool) -> Response<Body> {
-    let Archive::Redis(redis) = app.hub.archive() else {
-        return push::answer(StatusCode::OK, "ok\n");
-    };
-    match redis.unreachable() {
-        None => push::answer(StatusCode::OK, "ok\n"),
-        Some(unreachable) => {
-            let refuse = match push {
-                true => unreachable > HICCUP,
-                false => redis.connections() == 0 && unreachable < BEGINNING,
-            };
-            let status = match refuse {
-                true => StatusCode::SERVICE_UNAVAILABLE,
-                false => StatusCode::OK,
-            };
-            push::answer(
-                status,
-                format!("Redis is unreachable for {} s\n", unreachable.as_secs()),
-            )
+    let mut broken: Vec<String> = Vec::new();
+    let mut refuse = false;
+    match app.hub.archive() {
+        Archive::None => {}
+        Archive::Disk(disk) => {
+            if let Some(why) = disk.trouble() {
+                refuse = push;
+                broken.push(format!("history is not written: {why}"));
+            }
         }
+        Archive::Redis(redis) => {
+            if let Some(unreachable) = redis.unreachable() {
+                refuse = match push {
+                    true => unreachable > HICCUP,
+                    false => redis.connections() == 0 && unreachable < BEGINNING,
+                };
+                broken.push(format!(
+                    "Redis is unreachable for {} s",
+                    unreachable.as_secs()
+                ));
+            }
+        }
+    }
+    if let Some(why) = app.state.trouble() {
+        broken.push(format!("new guests get no number: {why}"));
+    }
+    if app.config.guest.enabled && app.guests.is_none() {
+        broken.push("guests are not served: their secret cannot be used".to_owned());
+    }
+    let status = match refuse {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    match broken.is_empty() {
+        true => text(status, "ok\n"),
+        false => text(status, broken.join("\n") + "\n"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bodies: what we answer ourselves, and what streams through.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
@@ -21,7 +24,15 @@ pub(crate) enum Body {
     /// The site's; its connection goes back to the pool behind the last byte.
     Upstream(Streamed, Option<Lease>),
     /// Ours, as it comes.
-    Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    Pieces(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    /// Any of them, from within [`crate::layers`].
+    Layered(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
 }
 
 impl Body {
@@ -53,12 +64,13 @@ impl HttpBody for Body {
                 {
                     lease.give_back();
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            Self::Events(events) => {
-                let piece = ready!(events.as_mut().poll_next(cx));
+            Self::Pieces(pieces) => {
+                let piece = ready!(pieces.as_mut().poll_next(cx));
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
+            Self::Layered(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -66,7 +78,8 @@ impl HttpBody for Body {
         match self {
             Self::Full(bytes) => bytes.is_none(),
             Self::Upstream(body, _) => body.is_end_stream(),
-            Self::Events(_) => false,
+            Self::Pieces(_) => false,
+            Self::Layered(body) => body.is_end_stream(),
         }
     }
 
@@ -76,7 +89,8 @@ impl HttpBody for Body {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Upstream(body, _) => body.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Pieces(_) => SizeHint::default(),
+            Self::Layered(body) => body.size_hint(),
         }
     }
 }
@@ -89,10 +103,37 @@ pub(crate) struct Streamed {
     silence: Option<Pin<Box<Sleep>>>,
 }
 
-/// The peer sent nothing for too long in the middle of a body.
+/// Why a peer's body did not come whole.
 #[derive(Debug, thiserror::Error)]
-#[error("no byte of the body came for {0:?}")]
-struct Silent(Duration);
+pub(crate) enum BodyError {
+    #[error("no byte of it came for {0:?}")]
+    Silent(Duration),
+    #[error("it is broken: {}", cause(.0))]
+    Broken(hyper::Error),
+    #[error("the peer broke it off: {}", cause(.0))]
+    Aborted(hyper::Error),
+}
+
+/// What hyper's error is about: by itself it says "error reading a body".
+fn cause(error: &hyper::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+impl From<hyper::Error> for BodyError {
+    fn from(error: hyper::Error) -> Self {
+        let kind = error
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>())
+            .map(io::Error::kind);
+        match kind {
+            // hyper's decoder: chunks and trailers that are none.
+            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Self::Broken(error),
+            Some(_) | None => Self::Aborted(error),
+        }
+    }
+}
 
 impl Streamed {
     pub(crate) fn new(body: Incoming, longest_silence: Duration) -> Self {
@@ -106,22 +147,22 @@ impl Streamed {
 
 impl HttpBody for Streamed {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.silence = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         let longest = self.longest_silence;
         let silence = self
             .silence
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
         ready!(silence.as_mut().poll(cx));
-        Poll::Ready(Some(Err(Silent(longest).into())))
+        Poll::Ready(Some(Err(BodyError::Silent(longest))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,10 +1,17 @@
 //! The command line.
 
-use std::path::PathBuf;
+#[cfg(feature = "recording")]
+pub(crate) mod record;
+#[cfg(feature = "recording")]
+pub(crate) mod replay;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pullgate_compat::channel::{ChannelId, PublicId};
 
-use crate::record::Record;
+use crate::config::{Address, Origin};
 
 /// A reverse proxy and push server for PHP sites.
 #[derive(Debug, Parser)]
@@ -19,65 +26,42 @@ pub(crate) enum Command {
     /// Serve.
     Run {
         #[command(flatten)]
-        settings: Settings,
-        /// Where the site is, without a config file: http://host:port or unix:/path
-        #[arg(long, required_unless_present = "config", conflicts_with = "config")]
-        upstream: Option<String>,
-        /// Address of the site listener, without a config file
-        #[arg(long, conflicts_with = "config")]
-        listen: Option<String>,
-        /// State directory, without a config file
-        #[arg(long, conflicts_with = "config")]
+        config: ConfigFile,
+        /// Where the site is, http://host:port or unix:/path: to serve it, and nothing else, without a config file
+        #[arg(long, value_name = "URL", conflicts_with = "config")]
+        upstream: Option<Origin>,
+        /// Address of the only listener, with --upstream; default: 0.0.0.0:80
+        #[arg(long, value_name = "ADDRESS", requires = "upstream")]
+        listen: Option<Address>,
+        /// State directory, with --upstream; default: /var/lib/pullgate
+        #[arg(long, value_name = "FOLDER", requires = "upstream")]
         state_dir: Option<PathBuf>,
     },
-    /// Check a config file and report every error.
+    /// Check a config file and what it names, and report every error.
     Check {
-        /// The config file
-        #[arg(long, default_value = "pullgate.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
     },
     /// Print a PHP file for the site: the hook that defines PULL_USER_ID, with this site's keys, or a class.
     PhpHook {
         #[command(flatten)]
-        settings: Settings,
+        config: ConfigFile,
         /// Which one
         #[arg(value_enum, default_value = "pull_hit.php")]
         file: PhpFile,
     },
     /// Sign channels: prints CHANNEL_ID values for subscribers.
     Sign {
-        /// The config file
-        #[arg(long, default_value = "pullgate.toml")]
-        config: PathBuf,
-        /// `private` or `private:public`, 32 lower-case hex digits each
-        #[arg(required = true)]
+        #[command(flatten)]
+        config: ConfigFile,
+        /// A private id of 32 lower-case hex digits, private:public, or the word public: and a public id
+        #[arg(required = true, value_parser = channel)]
         channels: Vec<String>,
     },
-    /// Play recordings again against a running push server and report what differs.
-    ///
-    /// Each step is played as it was recorded and not earlier, so a recording takes as long as it did. Statuses,
-    /// bodies, websocket frames, close codes and the headers that clients depend on are compared, timers of at least
-    /// 10 s too; ids and times must have their form. The exit status is 1 if a difference is not allowed.
-    ///
-    /// The target needs the recorded site's signature key, the recorded server's limits and timers
-    /// (`push.poll_timeout`, `push.ping_interval`), a history without these channels, and a listener that may publish.
-    Replay {
-        /// Recordings (*.json), and folders of them
-        #[arg(required = true)]
-        recordings: Vec<PathBuf>,
-        /// The server, as http://host:port
-        #[arg(long, value_name = "URL")]
-        target: pullgate_recording::client::Target,
-        /// A reviewed list of differences (TOML), each `[[difference]]` with recording, steps (from 0) and line, the
-        /// number of the reason in docs/compatibility.md; what is listed and does not show is a failure too
-        #[arg(long, value_name = "FILE")]
-        allow: Option<PathBuf>,
-        /// How many recordings to play at the same time; only one where they share channels
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
-        jobs: u16,
-    },
-    /// Stand in front of a push server and write down what passes, for `pullgate replay`.
-    Record(Record),
+    #[cfg(feature = "recording")]
+    Replay(replay::Replay),
+    #[cfg(feature = "recording")]
+    Record(record::Record),
 }
 
 /// What a site installs; see compat/php.
@@ -94,9 +78,42 @@ pub(crate) enum PhpFile {
     Stack,
 }
 
+/// Which config file; found in the same way by every command.
 #[derive(Debug, Args)]
-pub(crate) struct Settings {
-    /// The config file
-    #[arg(long)]
-    pub(crate) config: Option<PathBuf>,
+pub(crate) struct ConfigFile {
+    /// The config file; default: what the variable PULLGATE_CONFIG names, or pullgate.toml in the current folder
+    #[arg(long = "config", id = "config", value_name = "FILE")]
+    named: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.named().unwrap_or_else(|| "pullgate.toml".into())
+    }
+
+    /// Whether one is named, or lies in the current folder.
+    pub(crate) fn is_there(&self) -> bool {
+        self.named().is_some() || Path::new("pullgate.toml").exists()
+    }
+
+    fn named(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("PULLGATE_CONFIG");
+        let named = self.named.clone().or_else(|| variable().map(PathBuf::from));
+        named.filter(|path| path.as_os_str() != OsStr::new(""))
+    }
+}
+
+/// What sites sign: channels, and for protobuf a public id alone.
+fn channel(text: &str) -> Result<String, String> {
+    let is_public = |id| PublicId::parse(id).is_some();
+    let is_private = |id| ChannelId::parse(id).is_some();
+    let is_channel = match text.split_once(':') {
+        Some(("public", public)) => is_public(public),
+        Some((private, public)) => is_private(private) && is_public(public),
+        None => is_private(text),
+    };
+    let form = "expected an id of 32 lower-case hex digits, two joined by \":\", or one behind \"public:\"";
+    is_channel
+        .then(|| text.to_owned())
+        .ok_or_else(|| form.to_owned())
 }

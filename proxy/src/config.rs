@@ -1,6 +1,6 @@
 //! What an administrator decides, with defaults filled in.
 //!
-//! [`file`] reads `pullgate.toml` into these types and reports every error at once; from here on
+//! [`mod@file`] reads `pullgate.toml` into these types and reports every error at once; from here on
 //! nothing is text any more: durations are durations, sizes are bytes, secrets are read.
 
 use std::fmt;
@@ -56,9 +56,9 @@ pub(crate) struct Server {
     pub(crate) state_dir: PathBuf,
     /// Worker threads, one runtime each. Default 0: one per core.
     pub(crate) threads: usize,
-    /// Whose `X-Forwarded-*` are believed. Default `127.0.0.0/8`.
+    /// Whose `X-Forwarded-*` are believed. Default `127.0.0.0/8` and `::1`.
     pub(crate) trusted_proxies: Vec<IpNet>,
-    /// Connections at a time, all listeners together. Default 0: as many as file descriptors allow.
+    /// Connections at a time, all listeners together. Default 0, and at most: three of four file descriptors.
     pub(crate) max_connections: usize,
     /// How long a client may take for a request head, and how long an idle connection is kept. Default 60 s.
     pub(crate) header_timeout: Duration,
@@ -117,6 +117,8 @@ pub(crate) struct Upstream {
     pub(crate) connect_timeout: Duration,
     /// Longest silence of the site: before its response head, and within a body. Default 300 s.
     pub(crate) response_timeout: Duration,
+    /// Longest silence of both sides of a websocket of the site. Default 1 h.
+    pub(crate) tunnel_timeout: Duration,
     /// How long an idle connection is kept for reuse. Default 4 s, less than Apache's 5 s.
     pub(crate) idle_timeout: Duration,
     /// Idle connections kept for reuse, per thread. Default 64.
@@ -237,7 +239,8 @@ pub(crate) struct Limits {
     pub(crate) message_ttl: Duration,
     /// How long a channel's list of messages lives in Redis. Default 24 h.
     pub(crate) channel_ttl: Duration,
-    /// What may wait for one slow subscriber, bytes, before it is closed. Default 4 MiB.
+    /// What may wait for one slow subscriber, bytes, frames and places in the queue counted, before it is
+    /// closed. Default 4 MiB.
     pub(crate) subscriber_queue: usize,
 }
 
@@ -246,7 +249,7 @@ pub(crate) struct Limits {
 pub(crate) struct History {
     /// Default disk.
     pub(crate) engine: Engine,
-    /// Bodies kept in memory, bytes; the oldest go first. Default 256 MiB.
+    /// What history in memory takes, bytes, indexes counted; the oldest go first. Default 256 MiB.
     pub(crate) max_memory: usize,
     /// Bytes on disk, about; the oldest go first. Default 4 GiB.
     pub(crate) max_disk: u64,

@@ -1,56 +1,85 @@
 //! Every way in which a request fails, and the one table of what the client is told.
 
+use std::io;
+use std::time::Duration;
+
 use http::StatusCode;
+use tracing::Level;
+
+use crate::body::BodyError;
 
 /// Why a request was not answered by the site or by a push endpoint.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("the request has no Host, or more than one")]
+    #[error("the request has no Host, more than one, or one that is no host")]
     Host,
     #[error("the request target names another host than the Host header")]
     HostMismatch,
+    #[error("the request target is neither a path nor a URL")]
+    Target,
     #[error("the method {0} is not served")]
     Method(http::Method),
     #[error("the request target is longer than 16 KiB")]
     TargetTooLong,
-    #[error("the site could not be reached: {0}")]
-    Connect(std::io::Error),
-    #[error("the site could not be reached within {0:?}")]
-    ConnectTimeout(std::time::Duration),
-    #[error("the site did not answer within {0:?}")]
-    ResponseTimeout(std::time::Duration),
-    #[error("the site broke off the connection or answered nonsense: {0}")]
-    Upstream(hyper::Error),
+    #[error("the request's body: {0}")]
+    Upload(BodyError),
     #[error("publishing is not open to this address")]
     PublishForbidden,
+    #[error("no file descriptor is left for a connection to the site")]
+    Descriptors,
+    #[error("the site could not be reached: {0}")]
+    Connect(io::Error),
+    #[error("the site could not be reached within {0:?}")]
+    ConnectTimeout(Duration),
+    #[error("the site did not answer within {0:?}")]
+    ResponseTimeout(Duration),
+    #[error("the site broke off the connection or answered nonsense: {0}")]
+    Upstream(hyper::Error),
+    #[error("the site's response does not say clearly how long it is")]
+    Framing,
+    #[error("the site switched protocols without being asked to")]
+    UnaskedUpgrade,
+}
+
+/// What follows from an error.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// For the visitor.
+    pub(crate) sentence: &'static str,
+    pub(crate) level: Level,
+    /// Whether the client's connection ends: what comes behind such a request may not be what it seems.
+    pub(crate) closes: bool,
 }
 
 impl Error {
-    /// Whether the head alone was reason enough to refuse the request.
-    pub(crate) fn is_about_the_head(&self) -> bool {
-        match self {
-            Self::Host | Self::HostMismatch | Self::Method(_) | Self::TargetTooLong => true,
-            Self::Connect(_)
-            | Self::ConnectTimeout(_)
-            | Self::ResponseTimeout(_)
-            | Self::Upstream(_)
-            | Self::PublishForbidden => false,
-        }
-    }
-
-    /// The status and the sentence for the visitor.
-    pub(crate) fn answer(&self) -> (StatusCode, &'static str) {
-        match self {
+    pub(crate) fn answer(&self) -> Answer {
+        let (status, sentence) = match self {
             Self::Host | Self::HostMismatch => (
                 StatusCode::BAD_REQUEST,
                 "The request does not say clearly which site it is for.",
             ),
+            Self::Target => (StatusCode::BAD_REQUEST, "This is not an address."),
             Self::Method(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "This method is not served here.",
             ),
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "The address is too long."),
-            Self::Connect(_) | Self::Upstream(_) => (
+            Self::Upload(BodyError::Silent(_)) => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The rest of the request did not come in time.",
+            ),
+            Self::Upload(BodyError::Broken(_) | BodyError::Aborted(_)) => {
+                (StatusCode::BAD_REQUEST, "The request did not come whole.")
+            }
+            Self::PublishForbidden => (
+                StatusCode::FORBIDDEN,
+                "Publishing is not open to this address.",
+            ),
+            Self::Descriptors => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many visitors at the moment. Please try again.",
+            ),
+            Self::Connect(_) | Self::Upstream(_) | Self::Framing | Self::UnaskedUpgrade => (
                 StatusCode::BAD_GATEWAY,
                 "The site behind this address cannot be reached.",
             ),
@@ -58,10 +87,28 @@ impl Error {
                 StatusCode::GATEWAY_TIMEOUT,
                 "The site behind this address takes too long to answer.",
             ),
-            Self::PublishForbidden => (
-                StatusCode::FORBIDDEN,
-                "Publishing is not open to this address.",
-            ),
+        };
+        let (level, closes) = match self {
+            Self::Host
+            | Self::HostMismatch
+            | Self::Target
+            | Self::Method(_)
+            | Self::TargetTooLong
+            | Self::Upload(_) => (Level::INFO, true),
+            Self::PublishForbidden => (Level::INFO, false),
+            Self::Descriptors
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::ResponseTimeout(_)
+            | Self::Upstream(_)
+            | Self::Framing
+            | Self::UnaskedUpgrade => (Level::ERROR, false),
+        };
+        Answer {
+            status,
+            sentence,
+            level,
+            closes,
         }
     }
 }

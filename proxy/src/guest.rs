@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod channels;
+mod cookies;
 pub(crate) mod ids;
 pub(crate) mod limits;
 pub(crate) mod page;
@@ -9,14 +10,16 @@ pub(crate) mod rest;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, request};
+use pullgate_compat::channel::ChannelList;
 use pullgate_compat::guest::{GuestId, GuestKeys};
 
-use crate::config::{self, SameSite, SharedCache};
+use crate::config::{self, SharedCache};
 use crate::hub::unix_time;
-use crate::upstream::headers::Visitor;
+use crate::upstream::visitor::Visitor;
 use adopt::Adoption;
 use ids::Ids;
 use limits::NewGuests;
@@ -78,7 +81,7 @@ impl Guests {
         let now = unix_time().as_secs();
         let (id, set) = match self.known(&parts.headers, now) {
             Some(known) => known,
-            None => (self.mint(parts, visitor.address)?, true),
+            None => (self.mint(parts, visitor.address.ip())?, true),
         };
         if let (Ok(number), Ok(token)) = (
             id.to_string().try_into(),
@@ -88,7 +91,7 @@ impl Guests {
             parts.headers.insert(&self.config.token_header, token);
         }
         let cookie = set.then(|| self.cookie(id, now, visitor.https))?;
-        cookie.try_into().ok().map(SetCookie)
+        cookie.map(SetCookie)
     }
 
     /// The guest that a request's cookies prove.
@@ -100,11 +103,26 @@ impl Guests {
     /// The guest by our cookie, or else by one of the site's, and whether to send ours.
     fn known(&self, headers: &HeaderMap, now: u64) -> Option<(GuestId, bool)> {
         let max_age = self.config.cookie_max_age.as_secs();
-        let ours = cookies(headers, &self.config.cookie)
-            .find_map(|value| self.keys.verify_cookie(value, now, max_age));
+        let ours = cookies::named(headers, &self.config.cookie)
+            .iter()
+            .filter_map(|value| self.keys.open_cookie(value))
+            .inspect(|signed| self.ids.was_given(signed.id))
+            .find_map(|signed| signed.at(now, max_age));
         match ours {
             Some(cookie) => Some((cookie.id, cookie.renew)),
             None => Some((self.adoption.find(headers, &self.ids)?, true)),
+        }
+    }
+
+    /// Lets a guest listen to what goes to all guests, whatever the configuration says that the page was given:
+    /// where the site has the pull module, it names the module's shared channel and not ours.
+    pub(crate) fn join(&self, headers: &HeaderMap, channels: &mut ChannelList) {
+        let Some(guest) = self.proven(headers) else {
+            return;
+        };
+        let now = unix_time().as_secs();
+        if !channels::are_of_a_user(channels, guest, &self.keys, now) {
+            channels.join(self.keys.shared_channel(now));
         }
     }
 
@@ -164,37 +182,16 @@ impl Guests {
         navigates && !ROBOTS.iter().any(|robot| agent.contains(robot))
     }
 
-    fn cookie(&self, id: GuestId, now: u64, https: bool) -> String {
-        let max_age = self.config.cookie_max_age.as_secs();
-        let secure = https || self.config.cookie_same_site == SameSite::None;
-        self.cookie_of(&self.keys.sign_cookie(id, now), max_age, secure)
-    }
-
-    fn cookie_of(&self, value: &str, max_age: u64, secure: bool) -> String {
-        let config = &self.config;
-        let same_site = match config.cookie_same_site {
-            SameSite::Lax => "Lax",
-            SameSite::Strict => "Strict",
-            SameSite::None => "None",
-        };
-        let mut cookie = format!(
-            "{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite={same_site}",
-            config.cookie
-        );
-        if let Some(domain) = &config.cookie_domain {
-            cookie.push_str("; Domain=");
-            cookie.push_str(domain);
-        }
-        if secure {
-            cookie.push_str("; Secure");
-        }
-        cookie
+    /// The cookie for `id` as a header's value.
+    fn cookie(&self, id: GuestId, now: u64, https: bool) -> Option<HeaderValue> {
+        let value = self.keys.sign_cookie(id, now);
+        cookies::set(&self.config, value, self.config.cookie_max_age, https)
     }
 
     /// Takes the number back from the browser; it is not given again.
     pub(crate) fn let_go<B>(&self, response: &mut Response<B>) {
-        let secure = self.config.cookie_same_site == SameSite::None;
-        if let Ok(cookie) = self.cookie_of("", 0, secure).try_into() {
+        let gone = cookies::set(&self.config, String::new(), Duration::ZERO, false);
+        if let Some(cookie) = gone {
             let headers = response.headers_mut();
             make_private(headers);
             headers.append(header::SET_COOKIE, cookie);
@@ -212,16 +209,6 @@ impl Guests {
         }
         headers.append(header::SET_COOKIE, cookie.0);
     }
-}
-
-/// The values of every cookie of this name.
-fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Shared caches may keep what is not forbidden to them (RFC 9111 3); many also keep a page that
@@ -286,19 +273,5 @@ mod tests {
         assert_eq!(headers[header::CACHE_CONTROL], "private, max-age=60");
         assert!(!headers.contains_key(header::EXPIRES) && !may_be_shared(&headers));
         assert!(may_be_shared(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn every_cookie_of_the_name_is_seen() {
-        let mut headers = HeaderMap::new();
-        headers.append(
-            header::COOKIE,
-            "a=1; PULL_GUEST=x; PULL_GUEST2=no".parse().unwrap(),
-        );
-        headers.append(header::COOKIE, "PULL_GUEST=y".parse().unwrap());
-        assert_eq!(
-            cookies(&headers, "PULL_GUEST").collect::<Vec<_>>(),
-            ["x", "y"]
-        );
     }
 }

@@ -46,6 +46,38 @@ pub(crate) fn newest(listed: impl IntoIterator<Item = Vec<MessageId>>) -> Vec<Me
     ids.split_off(ids.len().saturating_sub(CATCH_UP_PER_CONNECTION))
 }
 
+/// What was read of a list of ids.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    /// Those of the messages that are still there, in the order of the ids.
+    pub(crate) messages: Vec<Arc<Message>>,
+    /// How many of the ids were read, from the first.
+    pub(crate) read: usize,
+}
+
+impl Fetched {
+    /// Reads messages by `get`, as many as begin within `room` bytes; the first always does.
+    pub(crate) fn within<E>(
+        room: usize,
+        ids: &[MessageId],
+        mut get: impl FnMut(MessageId) -> Result<Option<Arc<Message>>, E>,
+    ) -> Result<Self, E> {
+        let mut fetched = Self::default();
+        let mut bytes = 0;
+        for id in ids {
+            if bytes >= room && fetched.read > 0 {
+                break;
+            }
+            fetched.read += 1;
+            if let Some(message) = get(*id)? {
+                bytes += message.body.len();
+                fetched.messages.push(message);
+            }
+        }
+        Ok(fetched)
+    }
+}
+
 /// What keeps messages beyond the memory of this process.
 #[derive(Debug)]
 pub(crate) enum Archive {
@@ -76,12 +108,19 @@ impl Archive {
         }
     }
 
-    /// Those of the messages that are still there.
-    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
+    /// Those of the messages that are still there, as many as begin within `room` bytes.
+    pub(crate) async fn fetch(
+        &self,
+        ids: &[MessageId],
+        room: usize,
+    ) -> Result<Fetched, Unavailable> {
         match self {
-            Self::None => Ok(Vec::new()),
-            Self::Disk(disk) => Ok(disk.fetch(ids).await),
-            Self::Redis(redis) => redis.fetch(ids).await,
+            Self::None => Ok(Fetched {
+                messages: Vec::new(),
+                read: ids.len(),
+            }),
+            Self::Disk(disk) => Ok(disk.fetch(ids, room).await),
+            Self::Redis(redis) => redis.fetch(ids, room).await,
         }
     }
 

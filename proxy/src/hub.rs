@@ -8,25 +8,27 @@
 //!
 //! Knows the types of `compat`, knows nothing of HTTP.
 
-mod catch_up;
+pub(crate) mod catch_up;
 pub(crate) mod inbox;
+pub(crate) mod lingering;
 pub(crate) mod outgoing;
 mod shared;
 pub(crate) mod subscriber;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pullgate_compat::channel::{ChannelList, Receiver};
 use pullgate_compat::message::{Message, MessageId};
 
 use crate::history::memory::Memory;
 use crate::history::{Archive, Draft, Unavailable};
-use catch_up::Recent;
+use catch_up::{Missed, Recent};
 use inbox::Inbox;
+use lingering::{LINGER, Lingering};
 use outgoing::Outgoing;
-use subscriber::{Closed, Group, Had, Subscriber, Subscription};
+use subscriber::{Closed, Group, Had, Leaving, Subscriber, Subscription};
 
 /// Between two channels closed for a restart, where there are few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
@@ -57,6 +59,7 @@ struct Sequence {
     ids: Ids,
     history: Memory,
     channels: HashMap<Receiver, Vec<(usize, Arc<Group>)>>,
+    lingering: Lingering,
     subscribers: u64,
 }
 
@@ -100,6 +103,7 @@ impl Hub {
                 history: Memory::new(max_memory, complete_after),
                 ids,
                 channels: HashMap::new(),
+                lingering: Lingering::default(),
                 subscribers: 0,
             }),
             inboxes: (0..cores).map(|_| Inbox::default()).collect(),
@@ -189,16 +193,16 @@ impl Hub {
     }
 
     /// Registers a subscriber of `channels` whose tasks run on `core`. With a `mid`, also what was
-    /// stored after it, oldest first; everything later comes through the subscription.
+    /// stored after it; everything later comes through the subscription.
     ///
     /// # Errors
-    /// When what was stored cannot be read.
+    /// When it cannot be found out what was stored.
     pub(crate) async fn subscribe(
         self: &Arc<Self>,
         core: usize,
         channels: &ChannelList,
         mid: Option<MessageId>,
-    ) -> Result<(Subscription, Vec<Arc<Message>>), Unavailable> {
+    ) -> Result<(Subscription, Missed), Unavailable> {
         let mut receivers: Vec<Receiver> = Vec::new();
         for receiver in channels.receivers() {
             if !receivers.contains(&receiver) {
@@ -211,9 +215,9 @@ impl Hub {
         subscription.alive();
         let missed = match (mid, recent) {
             (Some(mid), Some(recent)) => self.missed(subscription.receivers(), mid, recent).await?,
-            (Some(_) | None, _) => Vec::new(),
+            (Some(_) | None, _) => VecDeque::new(),
         };
-        let missed = subscription.join(missed);
+        let missed = Missed::new(Arc::clone(self), subscription.join(missed));
         Ok((subscription, missed))
     }
 
@@ -309,17 +313,26 @@ impl Hub {
         if open < self.limits.connections_per_channel {
             return;
         }
-        if let Some(oldest) = groups
+        let oldest = groups
             .iter()
-            .filter_map(|(_, group)| group.oldest_open())
-            .min_by_key(|subscriber| subscriber.number())
-        {
+            .filter_map(|(_, group)| Some((group, group.oldest_open()?)))
+            .min_by_key(|(_, subscriber)| subscriber.number());
+        if let Some((group, oldest)) = oldest {
             oldest.close(Closed::Evicted);
+            // However long it takes to go, it is not to be looked at again.
+            group.remove(&oldest);
         }
     }
 
     /// Called once by every subscription when it goes.
-    fn unsubscribe(&self, core: usize, receivers: &[Receiver], subscriber: &Subscriber) {
+    fn unsubscribe(
+        &self,
+        core: usize,
+        receivers: &[Receiver],
+        subscriber: &Subscriber,
+        leaving: Leaving,
+    ) {
+        let mut left = Vec::new();
         let mut sequence = self.sequence();
         for receiver in receivers {
             let Some(groups) = sequence.channels.get_mut(receiver) else {
@@ -328,6 +341,18 @@ impl Hub {
             groups.retain(|(at, group)| *at != core || !group.remove(subscriber));
             if groups.is_empty() {
                 sequence.channels.remove(receiver);
+                left.push(*receiver);
+            }
+        }
+        if leaving == Leaving::ToComeAgain {
+            sequence.lingering.add(&left, Instant::now());
+        }
+        drop(sequence);
+        if let Archive::Redis(redis) = &self.archive {
+            match leaving {
+                Leaving::AtOnce => redis.left(left, Duration::ZERO),
+                Leaving::ToComeAgain => redis.left(left, LINGER),
+                Leaving::ForAnotherNode => {}
             }
         }
     }

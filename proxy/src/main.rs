@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod aside;
 mod body;
 mod cli;
 mod config;
@@ -15,28 +16,26 @@ mod error;
 mod guest;
 mod history;
 mod hub;
+mod layers;
+mod log;
+mod php_hook;
 mod push;
-mod record;
-mod replay;
 mod route;
+mod secrets;
 mod server;
+mod signals;
 mod state;
 mod upstream;
 
 use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use clap::Parser;
-use pullgate_compat::guest::GuestKeys;
-use pullgate_compat::signature::SignatureKey;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
-use cli::{Cli, Command, PhpFile};
-use config::{Address, Config, Engine, LogFormat, file};
+use cli::{Cli, Command, ConfigFile};
+use config::{Config, Engine, Role, file};
 use guest::Guests;
 use guest::ids::Ids;
 use history::Archive;
@@ -44,6 +43,7 @@ use history::disk::{Bounds, Disk};
 use history::redis::{Audience, Redis, Settings};
 use hub::{Hub, Limits, unix_time};
 use push::statistics::Statistics;
+use secrets::Missing;
 use server::App;
 use state::State;
 
@@ -52,122 +52,145 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn Error>;
 
-/// The hook for the site, with a marker where its keys go.
-const PHP_HOOK: &str = include_str!("../../compat/php/pull_hit.php");
-const PHP_GUEST: &str = include_str!("../../compat/php/Guest.php");
-const PHP_STACK: &str = include_str!("../../compat/php/Stack.php");
-const KEYS_MARKER: &str = "/* pullgate:keys */";
-
 fn main() -> ExitCode {
-    match command(Cli::parse().command) {
+    let ended = match command(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            log::fatal(&failure);
             ExitCode::FAILURE
         }
-    }
+    };
+    log::flush();
+    ended
 }
 
 fn command(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run {
-            settings,
-            upstream,
+            config,
+            upstream: None,
+            ..
+        } => run(logged(&config)?),
+        Command::Run {
+            upstream: Some(upstream),
             listen,
             state_dir,
+            ..
         } => {
-            let mut config = match (settings.config, upstream) {
-                (Some(path), _) => load(&path)?,
-                (None, Some(upstream)) => file::defaults(upstream.parse()?),
-                (None, None) => return Err("either --config or --upstream is needed".into()),
-            };
+            let mut config = file::defaults(upstream);
+            // No port is opened that nobody asked for.
+            config
+                .listeners
+                .retain(|listener| listener.role == Role::Site);
             if let (Some(listen), Some(site)) = (listen, config.listeners.first_mut()) {
-                site.address = listen.parse::<Address>()?;
+                site.address = listen;
             }
             if let Some(state_dir) = state_dir {
                 config.server.state_dir = state_dir;
             }
+            log::start(&config.log);
+            tracing::info!(
+                "without a config file the site alone is served: no publishing, no metrics"
+            );
             run(config)
         }
         Command::Check { config } => {
-            load(&config)?;
-            println!("{}: no errors", config.display());
+            let path = config.path();
+            let (_, warnings) = file::check(&path)?;
+            for warning in warnings {
+                eprintln!("{warning}");
+            }
+            println!("{}: no errors", path.display());
             Ok(())
         }
-        Command::PhpHook { settings, file } => {
-            let text = match file {
-                PhpFile::Hook => php_hook(settings.config.as_deref())?,
-                PhpFile::Guest => PHP_GUEST.to_owned(),
-                PhpFile::Stack => PHP_STACK.to_owned(),
-            };
-            print!("{text}");
+        Command::PhpHook { config, file } => {
+            print!("{}", php_hook::text(file, &config)?);
             Ok(())
         }
         Command::Sign { config, channels } => {
-            let config = load(&config)?;
-            let key = match &config.push.signature_key {
-                Some(key) => key.0.clone(),
-                None => state::secret(&config.server.state_dir, SIGNATURE_FILE)?.0,
-            };
-            let key = SignatureKey::new(config.push.signature_algo, &key);
+            let key = secrets::signature_key(&load(&config)?, Missing::Refuse)?;
             for channel in channels {
                 println!("{channel}.{}", key.sign(&channel));
             }
             Ok(())
         }
-        Command::Replay {
-            recordings,
-            target,
-            allow,
-            jobs,
-        } => replay::run(&pullgate_recording::replay::Options {
-            recordings,
-            target,
-            allow,
-            jobs: jobs.into(),
-        }),
+        #[cfg(feature = "recording")]
+        Command::Replay(arguments) => cli::replay::run(arguments),
+        #[cfg(feature = "recording")]
         Command::Record(arguments) => {
-            start_log("info", LogFormat::Text);
+            log::start(&config::Log {
+                level: "info".to_owned(),
+                format: config::LogFormat::Text,
+                access: false,
+            });
             raise_file_limit();
-            record::run(arguments, stop_signal()?)
+            cli::record::run(arguments, signals::stop()?)
         }
     }
 }
 
-const SECRET_FILE: &str = "guest.secret";
-const SIGNATURE_FILE: &str = "signature.key";
-
-fn load(path: &Path) -> Result<Config, Failure> {
-    let (config, warnings) = file::load(path).map_err(|errors| errors.to_string())?;
+/// The configuration; what is odd about it goes to standard error.
+fn load(config: &ConfigFile) -> Result<Config, Failure> {
+    let (config, warnings) = file::load(&config.path())?;
     for warning in warnings {
         eprintln!("{warning}");
     }
     Ok(config)
 }
 
+/// The same, and the log is started; what is odd or wrong goes there.
+fn logged(config: &ConfigFile) -> Result<Config, Failure> {
+    match file::load(&config.path()) {
+        Ok((config, warnings)) => {
+            log::start(&config.log);
+            for warning in warnings {
+                tracing::warn!("{warning:#}");
+            }
+            Ok(config)
+        }
+        Err(errors) => {
+            log::start(&errors.log);
+            for error in &errors.found {
+                tracing::error!("{error:#}");
+            }
+            Err("the configuration cannot be used; pullgate check shows where".into())
+        }
+    }
+}
+
 fn run(config: Config) -> Result<(), Failure> {
-    start_log(&config.log.level, config.log.format);
+    let stop = signals::stop()?;
     raise_file_limit();
     let state = Arc::new(State::open(&config.server.state_dir)?);
-    let key = signature_key(&config)?;
+    let signature = match secrets::signature_key(&config, Missing::Generate) {
+        Ok(key) => key,
+        Err(why) => {
+            tracing::error!(%why, "no signature key can be kept: no signature is good after a restart");
+            secrets::unkept_signature_key(&config)?
+        }
+    };
     let archive = archive(&config)?;
     let shared = match &archive {
         Archive::None | Archive::Disk(_) => None,
         Archive::Redis(redis) => Some(Arc::clone(redis)),
     };
-    let guests = match config.guest.enabled {
-        true => {
-            let keys = guest_keys(&config)?;
-            Some(Guests::new(
-                config.guest.clone(),
-                keys,
-                Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?,
-            ))
+    let guests = match config
+        .guest
+        .enabled
+        .then(|| secrets::guest_keys(&config, Missing::Generate))
+    {
+        None => None,
+        Some(Ok(keys)) => {
+            let ids = Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?;
+            Some(Guests::new(config.guest.clone(), keys, ids))
         }
-        false => None,
+        Some(Err(why)) => {
+            tracing::error!(%why, "guests are not served before the next start: their secret cannot be used");
+            None
+        }
     };
     // Ids of messages never repeat: each start takes a second that none took before.
-    let start = state.raise("message_start", 1, unix_time().as_secs())?;
+    let start = state.message_start(unix_time().as_secs());
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -193,7 +216,6 @@ fn run(config: Config) -> Result<(), Failure> {
     if let Some(redis) = shared {
         redis.start(Arc::clone(&hub) as Arc<dyn Audience>)?;
     }
-    let signature = SignatureKey::new(config.push.signature_algo, &key);
     let app = App {
         hub,
         signature,
@@ -203,7 +225,6 @@ fn run(config: Config) -> Result<(), Failure> {
         connections: AtomicUsize::new(0),
         config,
     };
-    let stop = stop_signal()?;
     let app = Arc::new(app);
     server::run(&app, cores, &stop)?;
     app.hub.archive().close();
@@ -229,106 +250,6 @@ fn archive(config: &Config) -> Result<Archive, Failure> {
             ping_interval: config.push.ping_interval,
         })?)),
     })
-}
-
-fn signature_key(config: &Config) -> Result<String, Failure> {
-    if let Some(key) = &config.push.signature_key {
-        return Ok(key.0.clone());
-    }
-    let (key, fresh) = state::secret(&config.server.state_dir, SIGNATURE_FILE)?;
-    if fresh {
-        let directory = config.server.state_dir.display();
-        tracing::warn!(
-            "no push.signature_key: one was generated in {directory}/{SIGNATURE_FILE}; give it to the site"
-        );
-    }
-    Ok(key)
-}
-
-fn guest_keys(config: &Config) -> Result<GuestKeys, Failure> {
-    let mut secrets: Vec<String> = config
-        .guest
-        .secrets
-        .iter()
-        .map(|secret| secret.0.clone())
-        .collect();
-    if secrets.is_empty() {
-        let (secret, fresh) = state::secret(&config.server.state_dir, SECRET_FILE)?;
-        if fresh {
-            tracing::warn!(
-                "no guest.secrets: one was generated in {}/{SECRET_FILE}",
-                config.server.state_dir.display()
-            );
-        }
-        secrets.push(secret);
-    }
-    Ok(GuestKeys::derive(&secrets, "")?)
-}
-
-fn php_hook(config: Option<&Path>) -> Result<String, Failure> {
-    let mut hook = PHP_HOOK.to_owned();
-    if let Some(path) = config {
-        let config = load(path)?;
-        let keys: Vec<String> = guest_keys(&config)?
-            .token_keys_hex()
-            .iter()
-            .map(|key| format!("'{key}'"))
-            .collect();
-        hook = hook
-            .replace(KEYS_MARKER, &keys.join(", "))
-            .replace("HTTP_PULL_USER_ID", &server_variable(&config.guest.header))
-            .replace(
-                "HTTP_PULL_USER_TOKEN",
-                &server_variable(&config.guest.token_header),
-            );
-    }
-    Ok(hook)
-}
-
-/// Where PHP shows a request header: `$_SERVER`'s key (RFC 3875 4.1.18).
-fn server_variable(header: &http::HeaderName) -> String {
-    format!("HTTP_{}", header.as_str().to_uppercase().replace('-', "_"))
-}
-
-/// Becomes true at SIGTERM or SIGINT.
-fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
-    let (stop, stopped) = watch::channel(false);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let mut signals = {
-        let _inside = runtime.enter();
-        (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        )
-    };
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = signals.0.recv() => {}
-                _ = signals.1.recv() => {}
-            }
-        });
-        tracing::info!("stopping");
-        // Nobody listens any more only when the process has ended.
-        let _ = stop.send(true);
-    });
-    Ok(stopped)
-}
-
-fn start_log(level: &str, format: LogFormat) {
-    // The store tells every step; what the administrator asks for comes behind, and wins.
-    let filter = format!("fjall=warn,lsm_tree=warn,{level}");
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_default();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
 }
 
 /// A file descriptor per connection: as many as the system allows.

@@ -1,38 +1,32 @@
 //! Listeners, one current-thread runtime per core, and the end of it all.
 
+mod accept;
+mod connection;
+mod head;
 pub(crate) mod listen;
 pub(crate) mod request;
 mod rest;
 pub(crate) mod stream;
+mod target;
+pub(crate) mod watched;
 
-use std::convert::Infallible;
-use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{Either, FutureExt, TryFutureExt};
-use http::Request;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use pullgate_compat::signature::SignatureKey;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::config::{Config, Role};
+use crate::config::Config;
 use crate::guest::Guests;
 use crate::hub::Hub;
 use crate::push::{self, statistics::Statistics};
-use crate::route::Route;
 use crate::state::State;
 use crate::upstream::pool::Pool;
+pub(crate) use accept::Counted;
+use accept::{Room, accept};
 use listen::{Bound, ListenError};
-use stream::Stream;
-
-/// Largest request head: Bitrix cookies are big.
-const MAX_HEAD: usize = 64 << 10;
 
 /// Everything the process has one of.
 #[derive(Debug)]
@@ -43,6 +37,7 @@ pub(crate) struct App {
     pub(crate) guests: Option<Guests>,
     pub(crate) statistics: Statistics,
     pub(crate) state: Arc<State>,
+    /// Open connections of clients, counted by [`Counted`].
     pub(crate) connections: AtomicUsize,
 }
 
@@ -61,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) index: usize,
     pub(crate) app: Arc<App>,
     pub(crate) pool: Pool,
+    room: Arc<Room>,
 }
 
 /// Serves until `stop` becomes true, then lets what is under way end.
@@ -75,16 +71,18 @@ pub(crate) fn run(
             core.push(socket);
         }
     }
-    tracing::info!(cores, "ready");
+    let room = Arc::new(Room::new(app.config.server.max_connections, cores));
+    tracing::info!(cores, max_connections = room.max(), "ready");
     std::thread::scope(|threads| {
         for (index, sockets) in bound.into_iter().enumerate() {
             let stop = stop.clone();
+            let room = Arc::clone(&room);
             threads.spawn(move || {
                 match tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
                 {
-                    Ok(runtime) => runtime.block_on(serve(app, index, sockets, stop)),
+                    Ok(runtime) => runtime.block_on(serve(app, index, sockets, room, stop)),
                     Err(error) => tracing::error!(%error, "a core could not start"),
                 }
             });
@@ -93,12 +91,19 @@ pub(crate) fn run(
     Ok(())
 }
 
-async fn serve(app: &Arc<App>, index: usize, sockets: Vec<Bound>, mut stop: watch::Receiver<bool>) {
+async fn serve(
+    app: &Arc<App>,
+    index: usize,
+    sockets: Vec<Bound>,
+    room: Arc<Room>,
+    mut stop: watch::Receiver<bool>,
+) {
     let pool = Pool::new(app.config.upstream.clone());
     let core = Arc::new(Core {
         index,
         app: Arc::clone(app),
         pool,
+        room,
     });
     if index == 0 {
         let app = Arc::clone(app);
@@ -135,106 +140,5 @@ async fn drain(core: &Core) {
             left,
             "connections were cut off at the end of the drain time"
         );
-    }
-}
-
-async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Receiver<bool>) {
-    let role = socket.role;
-    let listener = match socket.accepting() {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a listener could not start"),
-    };
-    let max = core.app.config.server.max_connections;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopped(&mut stop) => return,
-        };
-        match accepted {
-            Ok(_) if max > 0 && core.app.connections.load(Ordering::Relaxed) >= max => {
-                tracing::warn!(
-                    max,
-                    "a connection was refused: server.max_connections is reached"
-                );
-            }
-            Ok((stream, peer)) => {
-                let counted = Counted::new(&core.app);
-                let core = Arc::clone(&core);
-                let stop = stop.clone();
-                tokio::spawn(async move {
-                    connection(core, stream, peer, role, stop).await;
-                    drop(counted);
-                });
-            }
-            Err(error) => {
-                // Mostly "too many open files": others must close before it gets better.
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
-async fn connection(
-    core: Arc<Core>,
-    stream: Stream,
-    peer: IpAddr,
-    role: Role,
-    mut stop: watch::Receiver<bool>,
-) {
-    let header_timeout = core.app.config.server.header_timeout;
-    let service = service_fn(move |incoming| {
-        let route = Route::of(
-            role,
-            &core.app.config.push.paths,
-            Request::uri(&incoming).path(),
-        );
-        let answer = request::answer(Arc::clone(&core), role, route, peer, incoming);
-        if matches!(route, Route::Publish | Route::Rest | Route::Login) {
-            // PHP often closes without waiting for the answer. hyper then drops the future it was
-            // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
-            Either::Left(
-                tokio::spawn(answer)
-                    .unwrap_or_else(|_| push::broken())
-                    .map(Ok::<_, Infallible>),
-            )
-        } else {
-            Either::Right(answer.map(Ok))
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(2 * MAX_HEAD)
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    // How a connection ends is its client's business.
-    let stopped = tokio::select! {
-        _ = connection.as_mut() => false,
-        () = stopped(&mut stop) => true,
-    };
-    if stopped {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
-    }
-}
-
-/// One connection in `App::connections`, which a stop waits for.
-#[derive(Debug)]
-pub(crate) struct Counted(Arc<App>);
-
-impl Counted {
-    pub(crate) fn new(app: &Arc<App>) -> Self {
-        app.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(app))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,46 +3,18 @@
 pub(crate) mod headers;
 pub(crate) mod pool;
 pub(crate) mod tunnel;
+pub(crate) mod upload;
+pub(crate) mod visitor;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{Method, Request, Response, Uri, Version, request};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::header::{self, HeaderMap};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::body::{Body, Streamed};
 use crate::error::Error;
 use pool::{Lease, Pool};
-
-/// A request's body on its way to the site; trailers end here, PHP cannot see them.
-#[derive(Debug)]
-pub(crate) enum RequestBody {
-    Empty,
-    Whole(Option<Bytes>),
-    Streamed(Streamed),
-}
-
-impl RequestBody {
-    /// What comes from the client, which may not fall silent for longer than this.
-    pub(crate) fn of(body: Incoming, longest_silence: Duration) -> Self {
-        if body.is_end_stream() {
-            Self::Empty
-        } else {
-            Self::Streamed(Streamed::new(body, longest_silence))
-        }
-    }
-
-    /// What was read already.
-    pub(crate) fn whole(bytes: Bytes) -> Self {
-        match bytes.is_empty() {
-            true => Self::Empty,
-            false => Self::Whole(Some(bytes)),
-        }
-    }
-}
+use upload::{RequestBody, Upload};
 
 /// Sends one prepared request. `parts` already carries the headers for the site.
 pub(crate) async fn forward(
@@ -54,6 +26,8 @@ pub(crate) async fn forward(
     // An idle connection may close just as we write to it. What is idempotent and bodiless goes again.
     let repeatable = matches!(body, RequestBody::Empty)
         && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let upload = body.upload();
+    let upload = upload.as_deref();
     loop {
         let (mut lease, kept) = match pool.idle() {
             Some(lease) => (lease, true),
@@ -62,14 +36,17 @@ pub(crate) async fn forward(
         let again = (kept && repeatable).then(|| parts.clone());
         let request = Request::from_parts(parts, body);
         let sent = lease.sender.try_send_request(request);
-        match pool.answer(sent).await? {
-            Ok(response) => return Ok(streamed(pool, response, lease)),
+        match pool.answer(sent, upload).await? {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Error::UnaskedUpgrade);
+            }
+            Ok(response) => return streamed(pool, response, lease),
             Err(mut failed) if kept => match (failed.take_message(), again) {
                 (Some(unsent), _) => (parts, body) = unsent.into_parts(),
                 (None, Some(again)) => (parts, body) = (again, RequestBody::Empty),
-                (None, None) => return Err(Error::Upstream(failed.into_error())),
+                (None, None) => return Err(failure(failed.into_error(), upload)),
             },
-            Err(failed) => return Err(Error::Upstream(failed.into_error())),
+            Err(failed) => return Err(failure(failed.into_error(), upload)),
         }
     }
 }
@@ -82,49 +59,43 @@ fn in_origin_form(parts: &mut request::Parts) {
     parts.extensions.clear();
 }
 
-fn streamed(pool: &Pool, response: Response<Incoming>, lease: Lease) -> Response<Body> {
-    response.map(|body| {
+/// Whose error it is when there is no response.
+fn failure(error: hyper::Error, upload: Option<&Upload>) -> Error {
+    let upload = upload.and_then(Upload::error);
+    upload.map_or(Error::Upstream(error), Error::Upload)
+}
+
+/// The site's response, its body to come. The connection goes back to the pool behind it.
+fn streamed(
+    pool: &Pool,
+    response: Response<Incoming>,
+    lease: Lease,
+) -> Result<Response<Body>, Error> {
+    if !is_framed(response.headers()) {
+        return Err(Error::Framing);
+    }
+    Ok(response.map(|body| {
         if body.is_end_stream() {
             lease.give_back();
             return Body::empty();
         }
         Body::Upstream(Streamed::new(body, pool.response_timeout()), Some(lease))
-    })
+    }))
 }
 
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut *self {
-            Self::Empty => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx).map(|frame| match frame {
-                Some(Ok(frame)) if frame.is_trailers() => None,
-                other => other,
-            }),
+/// Whether a response says once how long it is (RFC 9112 6.3): two opinions are how responses are smuggled. A coding
+/// other than `chunked` is one that nobody asked for (`TE` stays here), and hyper leaves it in.
+fn is_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (codings.next(), lengths.next()) {
+        (None, None) => true,
+        (None, Some(length)) => {
+            lengths.next().is_none() && length.as_bytes().iter().all(u8::is_ascii_digit)
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Whole(bytes) => bytes.is_none(),
-            Self::Streamed(body) => body.is_end_stream(),
+        (Some(coding), None) => {
+            codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
         }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            Self::Streamed(body) => body.size_hint(),
-        }
+        (Some(_), Some(_)) => false,
     }
 }

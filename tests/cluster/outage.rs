@@ -1,6 +1,8 @@
 //! Redis becomes unreachable and comes back.
 
+use std::collections::HashSet;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,6 +102,67 @@ fn what_others_stored_while_a_node_was_cut_off_is_delivered() {
     let expected: Vec<String> = (0..sent).map(|number| number.to_string()).collect();
     assert_eq!(bodies_of(&read(&mut at_a, sent)), expected);
     reaches(&b, &mut at_a);
+}
+
+/// What is stored comes by reading, what is not stored by pub/sub alone.
+#[test]
+fn what_is_not_stored_keeps_its_place_when_a_gap_is_filled() {
+    const GAPS: usize = 8;
+    let redis = RedisServer::start();
+    let b = redis.node();
+    let mut told = redis.connection();
+    let of_b = pubsub_clients(&mut told);
+    let a = redis.node();
+    let mut socket = listen(&a, "");
+    let goes_on = AtomicBool::new(true);
+    let sent = thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut sent = 0;
+            while goes_on.load(Ordering::Relaxed) {
+                publish(&b, A, &sent.to_string(), 60 * (sent % 2));
+                sent += 1;
+            }
+            publish(&b, A, "end", 60);
+            sent
+        });
+        for _ in 0..GAPS {
+            let connections = metric(&a, "pullgate_redis_connections_total");
+            for client in pubsub_clients(&mut told).difference(&of_b) {
+                // It may have gone by itself.
+                let _: i32 = redis::cmd("CLIENT")
+                    .arg(&["KILL", "ID", client])
+                    .query(&mut told)
+                    .unwrap();
+            }
+            wait_for(|| metric(&a, "pullgate_redis_connections_total") > connections);
+            wait_until(&a, true);
+        }
+        goes_on.store(false, Ordering::Relaxed);
+        publisher.join().unwrap()
+    });
+    let mut came: Vec<(String, String)> = Vec::new();
+    while came.last().is_none_or(|(_, body)| body != "end") {
+        came.extend(read_frame(&mut socket));
+    }
+    came.pop();
+    assert!(came.is_sorted_by(|one, other| one.0 < other.0));
+    let numbers = came.iter().map(|(_, body)| body.parse::<u32>().unwrap());
+    let stored: Vec<u32> = numbers.filter(|number| number % 2 == 1).collect();
+    let expected: Vec<u32> = (0..sent).filter(|number| number % 2 == 1).collect();
+    assert_eq!(stored, expected);
+}
+
+/// The ids of the connections for pub/sub.
+fn pubsub_clients(redis: &mut redis::Connection) -> HashSet<String> {
+    let list: String = redis::cmd("CLIENT")
+        .arg(&["LIST", "TYPE", "pubsub"])
+        .query(redis)
+        .unwrap();
+    let ids = list.lines().filter_map(|line| {
+        let (id, _) = line.strip_prefix("id=")?.split_once(' ')?;
+        Some(id.to_owned())
+    });
+    ids.collect()
 }
 
 #[test]

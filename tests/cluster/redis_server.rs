@@ -1,16 +1,16 @@
 //! A Redis of the test's own, which it may kill and start again.
 
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use redis::{Client, Connection};
 use tempfile::TempDir;
 
-use crate::harness::{SIGNATURE_KEY, Server, wait_for};
+use crate::harness::{Group, SIGNATURE_KEY, Server, wait_for};
 
 pub(crate) struct RedisServer {
-    child: Option<Child>,
+    child: Option<Group>,
     directory: TempDir,
     pub(crate) port: u16,
     arguments: Vec<String>,
@@ -41,25 +41,21 @@ impl RedisServer {
     /// Starts it, empty.
     pub(crate) fn begin(&mut self) {
         let port = self.port.to_string();
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        command
             .args(["--port", &port, "--bind", "127.0.0.1", "--dir"])
             .arg(self.directory.path())
             .args(["--save", "", "--appendonly", "no"])
             .args(&self.arguments)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        self.child = Some(child);
+            .stderr(Stdio::null());
+        self.child = Some(Group::spawn(&mut command));
         wait_for(|| self.client().get_connection().is_ok());
     }
 
     /// kill -9.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.child = None;
     }
 
     fn client(&self) -> Client {

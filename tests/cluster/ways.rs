@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use tungstenite::Message as Frame;
@@ -11,7 +11,7 @@ use tungstenite::Message as Frame;
 use super::outage::metric;
 use super::redis_server::{RedisServer, start_with_history};
 use super::{bodies_of, listen, read};
-use crate::harness::{SIGNATURE_KEY, Server, get, root, wait_for};
+use crate::harness::{Group, SIGNATURE_KEY, Server, get, root, wait_for};
 use crate::push::{A, publish, signed, websocket};
 
 fn history(url: &str) -> String {
@@ -155,7 +155,7 @@ fn free_port() -> u16 {
 
 /// Watches one master, and makes its replica the master after a second.
 struct Sentinel {
-    child: Child,
+    _process: Group,
     port: u16,
     _directory: TempDir,
 }
@@ -171,14 +171,10 @@ impl Sentinel {
              sentinel failover-timeout mymaster 3000\n"
         );
         fs::write(&config, text).unwrap();
-        let child = Command::new("redis-server")
-            .arg(&config)
-            .arg("--sentinel")
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
+        let mut command = Command::new("redis-server");
+        command.arg(&config).arg("--sentinel").stdout(Stdio::null());
         Self {
-            child,
+            _process: Group::spawn(&mut command),
             port,
             _directory: directory,
         }
@@ -193,13 +189,6 @@ impl Sentinel {
             .arg(&["replicas", "mymaster"])
             .query(&mut connection);
         replicas.is_ok_and(|replicas| !replicas.is_empty())
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -9,21 +9,20 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use pullgate_recording::format::{Action, Recording, Side};
 use tempfile::TempDir;
 use tungstenite::{Message as Frame, WebSocket};
 
 use crate::binary::{public_signature, publish, receiver};
-use crate::harness::{Response, Server, get, pullgate, send, wait_for};
+use crate::harness::{Group, Response, Server, get, pullgate, send, wait_for};
 use crate::push::{A, B, mid, signed, wait_until_online};
 
 /// A running recorder and its folder.
 pub(super) struct Recorder {
-    pub(super) child: Child,
+    pub(super) child: Group,
     pub(super) directory: TempDir,
     pub(super) address: String,
     pub(super) log: BufReader<std::process::ChildStderr>,
@@ -32,14 +31,14 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn start(upstream: &str, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut child = pullgate()
+        let mut command = pullgate();
+        command
             .args(["record", "--listen", "127.0.0.1:0", "--upstream", upstream])
             .args(["--name", "r", "--out"])
             .arg(directory.path().join("out"))
             .args(more)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut child = Group::spawn(&mut command);
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
@@ -73,11 +72,7 @@ impl Recorder {
     }
 
     pub(super) fn websocket(&self, query: &str) -> WebSocket<TcpStream> {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        let timeout = Some(Duration::from_secs(10));
-        stream.set_read_timeout(timeout).unwrap();
-        let url = format!("ws://{}/bitrix/subws/?{query}", self.address);
-        tungstenite::client(url, stream).unwrap().0
+        crate::push::websocket_at(&self.address, &format!("/bitrix/subws/?{query}"))
     }
 
     pub(super) fn publish(&self, body: &str) {
@@ -85,13 +80,6 @@ impl Recorder {
         let headers = ["Message-Expiry: 60", "Cookie: session=biscuit"];
         let answer = send(&self.address, "POST", &target, &headers, body);
         assert_eq!((answer.status, answer.body.as_str()), (200, ""));
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

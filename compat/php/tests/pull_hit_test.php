@@ -230,6 +230,22 @@ $cases = [
         hit('-17', token('-17'));
         return [defined_id(), fire(), defined_id()];
     }],
+    'Bitrix, included while OnProlog is sent' => [[-17, null], function () {
+        bitrix_with_functions();
+        $GLOBALS['USER'] = new UserStub(false);
+        hit('-17', token('-17'));
+        return [defined_id(), isset($GLOBALS['handlers']) ? $GLOBALS['handlers'] : null];
+    }],
+    'Bitrix, included while OnProlog is sent to a user' => [[null, null], function () {
+        bitrix_with_functions();
+        $GLOBALS['USER'] = new UserStub(true);
+        hit('-17', token('-17'));
+        return [defined_id(), isset($GLOBALS['handlers']) ? $GLOBALS['handlers'] : null];
+    }],
+    'whose guests are' => [true, function () {
+        hit('-17', token('-17'));
+        return \Pullgate\serves_guests();
+    }],
     'script' => [['pull_server_enabled' => 'Y', 'pull_guest_mode' => 'Y', 'pull_guest_user_id' => -17], function () {
         hit('-17', token('-17'));
         return script_keys();

@@ -109,3 +109,22 @@ fn publishers_sign_pairs_only() {
         assert!(publisher(&wrong).is_empty(), "{wrong}");
     }
 }
+
+#[test]
+fn a_list_is_joined_once_and_not_when_it_is_wrong() {
+    let key = SignatureKey::new(Algorithm::Sha1, "key");
+    let more = ChannelId::from_bytes([7; 16]);
+    let mut wrong = ChannelList::parse(&"a".repeat(32), &key, Role::Subscriber);
+    wrong.join(more);
+    assert!(wrong.is_empty());
+    let id = "a".repeat(32);
+    let mut list = ChannelList::parse(&format!("{id}.{}", key.sign(&id)), &key, Role::Subscriber);
+    list.join(more);
+    list.join(more);
+    let private: Vec<_> = list
+        .channels()
+        .iter()
+        .map(|channel| channel.private)
+        .collect();
+    assert_eq!(private, [ChannelId::parse(&id).unwrap(), more]);
+}

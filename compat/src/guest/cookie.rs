@@ -17,6 +17,17 @@ pub struct GuestCookie {
     pub renew: bool,
 }
 
+/// What a cookie's signature proves, however long ago or in whatever future it was made: that the number was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedCookie {
+    /// Whose it is.
+    pub id: GuestId,
+    /// When it was signed, unix seconds.
+    pub issued: u64,
+    /// Whether the secret that signed it is not the one that signs today.
+    older_secret: bool,
+}
+
 /// The longest value that is looked at. The longest that can be signed has 98 bytes.
 const LONGEST: usize = 128;
 
@@ -37,6 +48,11 @@ impl GuestKeys {
     /// `None` for everything else, without saying why: malformed, oversized, signed by nobody we know,
     /// expired, or from a future that clocks do not explain. Constant in time as far as keys go.
     pub fn verify_cookie(&self, value: &str, now: u64, max_age: u64) -> Option<GuestCookie> {
+        self.open_cookie(value)?.at(now, max_age)
+    }
+
+    /// What `value` says, if it is signed. Its age does not matter.
+    pub fn open_cookie(&self, value: &str) -> Option<SignedCookie> {
         if value.len() > LONGEST {
             return None;
         }
@@ -45,15 +61,26 @@ impl GuestKeys {
 
         let (number, issued) = text.strip_prefix("1.")?.split_once('.')?;
         let number = u32::try_from(canonical_number(number)?).ok()?;
-        let issued = canonical_number(issued)?;
-        let age = now.saturating_sub(issued);
-        if age > max_age || issued > now.saturating_add(CLOCK_SKEW) {
+        Some(SignedCookie {
+            id: GuestId::new(number)?,
+            issued: canonical_number(issued)?,
+            older_secret: key > 0,
+        })
+    }
+}
+
+impl SignedCookie {
+    /// What it proves at `now`, unix seconds, if it is not older than `max_age` seconds, nor from a future that
+    /// clocks do not explain.
+    pub fn at(&self, now: u64, max_age: u64) -> Option<GuestCookie> {
+        let age = now.saturating_sub(self.issued);
+        if age > max_age || self.issued > now.saturating_add(CLOCK_SKEW) {
             return None;
         }
         Some(GuestCookie {
-            id: GuestId::new(number)?,
-            issued,
-            renew: key > 0 || age > max_age / 2,
+            id: self.id,
+            issued: self.issued,
+            renew: self.older_secret || age > max_age / 2,
         })
     }
 }

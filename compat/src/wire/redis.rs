@@ -54,6 +54,16 @@ pub enum Content {
     Stored(MessageId),
 }
 
+impl Content {
+    /// The message's id.
+    pub fn id(&self) -> MessageId {
+        match self {
+            Self::Message(message) => message.id,
+            Self::Stored(id) => *id,
+        }
+    }
+}
+
 /// A `NotificationBatch` of one notification.
 pub fn encode_notification(notification: &Notification) -> Vec<u8> {
     let mut out = Vec::new();

@@ -18,6 +18,7 @@ mod mid;
 pub mod protobuf;
 mod query;
 mod text_frames;
+mod websocket;
 
 use std::sync::LazyLock;
 
@@ -30,12 +31,13 @@ pub use mid::mid;
 pub use protobuf::protobuf;
 pub use query::query;
 pub use text_frames::text_frames;
+pub use websocket::websocket;
 
 /// A property, by the name of its fuzz target.
 pub type Property = (&'static str, fn(&[u8]));
 
 /// Every property.
-pub const ALL: [Property; 7] = [
+pub const ALL: [Property; 8] = [
     ("adopt", adopt),
     ("channel_list", channel_list),
     ("cookie", cookie),
@@ -43,6 +45,7 @@ pub const ALL: [Property; 7] = [
     ("protobuf", protobuf),
     ("query", query),
     ("text_frames", text_frames),
+    ("websocket", websocket),
 ];
 
 /// The key under which everything was recorded, so that the recorded signatures are right ones.

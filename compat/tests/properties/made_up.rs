@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use pullgate_compat::guest::GuestId;
 use pullgate_compat::message::{Body, Message, MessageId, Sender};
 use pullgate_compat::text::{self, MARK_END, MARK_START, Now};
+use pullgate_compat::websocket::{Header, apply_mask};
 
 use crate::properties::{self, GUESTS, KEY};
 
@@ -114,6 +115,37 @@ fn site_cookie() -> impl Strategy<Value = String> {
     })
 }
 
+/// A row of frames, right but for a bit here and there.
+fn websocket() -> impl Strategy<Value = Vec<u8>> {
+    let payload = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..300),
+        ".{0,50}".prop_map(String::into_bytes),
+        (999..1020_u16).prop_map(|code| code.to_be_bytes().to_vec()),
+    ];
+    let opcode = prop::sample::select(vec![0, 0, 1, 1, 2, 8, 9, 10, 11]);
+    let rsv = prop::sample::select(vec![0, 0, 0, 0, 0, 0, 1]);
+    let frame = (any::<(bool, [u8; 4])>(), rsv, opcode, payload);
+    let frames = prop::collection::vec(frame, 0..8);
+    (any::<(u8, bool)>(), frames).prop_map(|((cut, masked), frames)| {
+        let mut data = vec![cut];
+        for ((fin, mask), rsv, opcode, mut payload) in frames {
+            let header = Header {
+                fin,
+                rsv,
+                opcode,
+                mask: masked.then_some(mask),
+                length: payload.len() as u64,
+            };
+            header.encode(&mut data);
+            if masked {
+                apply_mask(mask, 0, &mut payload);
+            }
+            data.append(&mut payload);
+        }
+        data
+    })
+}
+
 proptest! {
     #[test]
     fn whatever_comes(data in any::<Vec<u8>>(), text in ".*") {
@@ -142,6 +174,11 @@ proptest! {
     #[test]
     fn text_frames(data in prop_oneof![spoilt(frames()), foreign_frame()]) {
         properties::text_frames(data.as_bytes());
+    }
+
+    #[test]
+    fn websockets(data in websocket()) {
+        properties::websocket(&data);
     }
 
     #[test]

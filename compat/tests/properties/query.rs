@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use form_urlencoded::Serializer;
 use pullgate_compat::query::Query;
 
 /// `data` is a request target; every name in its query has its first value, and no other name has one.
@@ -12,9 +11,7 @@ pub fn query(data: &[u8]) {
     let target = String::from_utf8_lossy(data);
     let expected = parameters(&target);
     has(&target, &expected);
-    let written = Serializer::new(String::new())
-        .extend_pairs(&expected)
-        .finish();
+    let written = serde_urlencoded::to_string(&expected).unwrap();
     has(&format!("/?{written}?behind=1"), &expected);
 }
 

@@ -17,6 +17,7 @@ use fixture::{Recording, payload};
 use pullgate_compat::guest::GuestId;
 use pullgate_compat::query::Query;
 use pullgate_compat::text::{self, MARK_START};
+use pullgate_compat::websocket::{Opcode, encode_frame};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
 
@@ -52,6 +53,9 @@ impl Seeds {
                         self.add_payload(data);
                     }
                 }
+                if let Some(opcode) = members.get("opcode") {
+                    self.add_frame(opcode, &payload(value, "data").unwrap_or_default());
+                }
                 members.values().for_each(|member| self.look_in(member));
             }
             Value::Array(values) => values.iter().for_each(|value| self.look_in(value)),
@@ -78,6 +82,19 @@ impl Seeds {
         } else {
             self.add("protobuf", data);
         }
+    }
+
+    /// As a client sends it, and a ping behind it.
+    fn add_frame(&mut self, opcode: &Value, data: &[u8]) {
+        let opcode = match opcode.as_str() {
+            Some("text") => Opcode::Text,
+            Some("binary") => Opcode::Binary,
+            Some(_) | None => Opcode::Pong,
+        };
+        let mut seed = vec![7];
+        encode_frame(opcode, Some([1, 2, 3, 4]), data, &mut seed);
+        encode_frame(Opcode::Ping, Some([5, 6, 7, 8]), b"ws ping", &mut seed);
+        self.add("websocket", seed);
     }
 
     /// Nobody recorded a guest of ours, so the times are all that the recordings give.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use http::HeaderName;
@@ -31,6 +31,7 @@ mod adopt;
 mod checks;
 mod excerpt;
 mod names;
+mod outside;
 mod reading;
 mod report;
 mod secret;
@@ -42,13 +43,25 @@ mod value;
 /// A configuration and what is odd about it.
 pub(crate) type Outcome = Result<(Config, Vec<Warning>), Errors>;
 
-const LOOPBACK: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+const LOOPBACK: [IpNet; 2] = [
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+];
 
 /// Reads a file; relative paths in it start at its folder.
 pub(crate) fn load(path: &Path) -> Outcome {
+    load_as(path, |reading| reading)
+}
+
+/// The same, and looks at what it names: whether it would work here and now.
+pub(crate) fn check(path: &Path) -> Outcome {
+    load_as(path, |reading| reading.looking_outside())
+}
+
+fn load_as(path: &Path, how: impl for<'a> FnOnce(Reading<'a>) -> Reading<'a>) -> Outcome {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
     let text = String::from_utf8_lossy(&bytes);
-    let reading = Reading::new(&text, path, &variable);
+    let reading = how(Reading::new(&text, path, &variable));
     if let Cow::Owned(_) = text {
         reading.report_bytes();
     }
@@ -56,28 +69,40 @@ pub(crate) fn load(path: &Path) -> Outcome {
 }
 
 /// A duration of the command line.
+#[cfg(feature = "recording")]
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, Mismatch> {
     units::duration(text, "a duration with a unit, such as \"10m\"".to_owned())
 }
 
 /// A size of the command line.
+#[cfg(feature = "recording")]
 pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
     units::size(text, "a size with a unit, such as \"64MiB\"".to_owned())
 }
 
 /// What holds without a file.
 pub(crate) fn defaults(upstream: Origin) -> Config {
-    let reading = Reading::new("", Path::new(""), &variable);
-    let mut defaults = Section::file(&reading, &reading.table(), config);
+    let mut defaults = nothing_said();
     for site in &mut defaults.sites {
         site.upstream.origin = upstream.clone();
     }
     defaults
 }
 
+fn nothing_said() -> Config {
+    let reading = Reading::new("", Path::new(""), &variable);
+    Section::file(&reading, &reading.table(), config)
+}
+
 fn read(reading: Reading<'_>) -> Outcome {
     let config = Section::file(&reading, &reading.table(), config);
-    Ok((config, reading.outcome()?))
+    match reading.outcome() {
+        Ok(warnings) => Ok((config, warnings)),
+        Err(found) => Err(Errors {
+            found,
+            log: config.log,
+        }),
+    }
 }
 
 fn variable(name: &str) -> Option<OsString> {
@@ -85,12 +110,15 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Errors {
-    Errors(vec![Finding {
-        file: path.to_owned(),
-        place: None,
-        key: String::new(),
-        problem: Problem::Unreadable(error),
-    }])
+    Errors {
+        found: vec![Finding {
+            file: path.to_owned(),
+            place: None,
+            key: String::new(),
+            problem: Problem::Unreadable(error),
+        }],
+        log: nothing_said().log,
+    }
 }
 
 fn config(file: &mut Section<'_>) -> Config {
@@ -111,10 +139,12 @@ fn config(file: &mut Section<'_>) -> Config {
 }
 
 fn server(s: &mut Section<'_>) -> Server {
+    let state_dir = s.path("state_dir", "/var/lib/pullgate");
+    outside::state_dir(s, &state_dir);
     Server {
-        state_dir: s.path("state_dir", "/var/lib/pullgate"),
+        state_dir,
         threads: s.number("threads", 0, 0..=1024),
-        trusted_proxies: s.list("trusted_proxies", vec![LOOPBACK], names::network),
+        trusted_proxies: s.list("trusted_proxies", LOOPBACK.to_vec(), names::network),
         max_connections: s.number("max_connections", 0, 0..=10 * MANY),
         header_timeout: s.duration("header_timeout", seconds(60)),
         body_timeout: s.duration("body_timeout", seconds(60)),
@@ -172,11 +202,13 @@ fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bool) -> Upst
     };
     if let Some(origin) = &origin {
         checks::no_loop(s, origin, listeners);
+        outside::origin(s, origin);
     }
     Upstream {
         origin: origin.unwrap_or_else(nowhere),
         connect_timeout: s.duration("connect_timeout", seconds(5)),
         response_timeout: s.duration("response_timeout", seconds(300)),
+        tunnel_timeout: s.duration("tunnel_timeout", hours(1)),
         idle_timeout: s.duration("idle_timeout", seconds(4)),
         max_idle: s.number("max_idle", 64, 0..=MANY),
     }

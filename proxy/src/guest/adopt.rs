@@ -30,7 +30,7 @@ impl Adoption {
     /// have given to somebody else is nobody's to bring along.
     pub(crate) fn find(&self, headers: &HeaderMap, ids: &Ids) -> Option<GuestId> {
         let id = self.cookies.iter().find_map(|cookie| {
-            let id = cookie.form.verify(only(headers, &cookie.cookie)?)?;
+            let id = cookie.form.verify(&only(headers, &cookie.cookie)?)?;
             if !ids.is_of_the_site(id) {
                 self.refuse(&cookie.cookie, id);
                 return None;
@@ -59,8 +59,8 @@ impl Adoption {
 }
 
 /// The value of a cookie that was sent once. Of several nobody knows which one the site would take.
-fn only<'a>(headers: &'a HeaderMap, name: &'a str) -> Option<&'a str> {
-    let mut values = cookies(headers, name);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+fn only(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut values = cookies::named(headers, name);
+    let value = values.pop()?;
+    values.is_empty().then_some(value)
 }

@@ -1,25 +1,28 @@
 //! `GET /pullgate/guest.js`: tells a page its guest's number, where no PHP does.
 
-use std::fmt::Write;
-
 use http::header::{self, HeaderMap};
 use pullgate_compat::guest::GuestId;
 
-/// The keys that the site's own pages have in `BX.message`; a page without Bitrix finds them in
-/// `pullgate`.
+/// Tells a guest's number to `BX.message`, where the client of Bitrix looks for it, and to `pullgate` for pages without.
+///
+/// It may come before Bitrix's core script, which takes over what it finds in `BX.message`. A page that says who
+/// is logged in keeps its own keys, and so does one of nobody's.
+const SCRIPT: &str = r#"(function (keys) {
+  window.pullgate = keys;
+  var bx = window.BX = window.BX || {};
+  bx.message = bx.message || function (more) { for (var key in more) bx.message[key] = more[key]; };
+  if (keys.pull_guest_user_id && !(Number(bx.message.USER_ID) > 0)) bx.message(keys);
+})"#;
+
+/// The script for this guest.
 pub(crate) fn script(guest: Option<GuestId>) -> String {
     let (mode, number) = match guest {
         Some(guest) => ("Y", guest.to_string()),
         None => ("N", "0".to_owned()),
     };
-    let mut script = String::new();
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        script,
-        "(function (keys) {{ window.pullgate = keys; if (window.BX && BX.message) BX.message(keys); }})(\
-         {{\"pull_server_enabled\":\"{mode}\",\"pull_guest_mode\":\"{mode}\",\"pull_guest_user_id\":{number}}});"
-    );
-    script
+    format!(
+        "{SCRIPT}({{\"pull_server_enabled\":\"{mode}\",\"pull_guest_mode\":\"{mode}\",\"pull_guest_user_id\":{number}}});\n"
+    )
 }
 
 /// Whether the request comes from a page of this site: what it is answered with is that guest's alone.

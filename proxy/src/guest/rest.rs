@@ -2,10 +2,9 @@
 
 mod shape;
 
-use std::borrow::Cow;
-
 use http::{Method, header, request};
 use jiff::Timestamp;
+use pullgate_compat::query::{self, Pair};
 use serde_json::Value;
 
 use self::shape::{Answer, Batch, CallResult, Config, Time};
@@ -63,16 +62,15 @@ fn method(path: &str) -> Option<&str> {
 /// Reads a request; `None` if it names no guest, or asks for more than guests may.
 pub(crate) fn asked(parts: &request::Parts, form: &[u8]) -> Option<Asked> {
     let query = parts.uri.query().unwrap_or_default();
-    let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(form)
-        .chain(form_urlencoded::parse(query.as_bytes()))
-        .collect();
-    let (_, guest) = pairs.iter().find(|(name, _)| name == "pull_guest_id")?;
+    let mut pairs = query::pairs(form);
+    pairs.extend(query::pairs(query.as_bytes()));
+    let Pair(_, guest) = pairs.iter().find(|Pair(name, _)| name == "pull_guest_id")?;
     let calls = match method(parts.uri.path())? {
         "batch" => {
             let commands: Vec<(String, Call)> = pairs
                 .iter()
-                .filter(|(name, _)| name == "cmd" || name.starts_with("cmd["))
-                .map(|(name, command)| {
+                .filter(|Pair(name, _)| name == "cmd" || name.starts_with("cmd["))
+                .map(|Pair(name, command)| {
                     let name = name.strip_prefix("cmd[")?.strip_suffix(']')?;
                     Some((name.to_owned(), call(command)?))
                 })
@@ -105,14 +103,61 @@ pub(crate) struct Place<'a> {
     pub(crate) rest: &'a str,
 }
 
+/// What the module's own answer to the guest says. Clients compare timestamp and revision with those of the page,
+/// and drop a configuration in which they differ.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// `channels.shared`, as it stands there.
+    pub(crate) shared: Option<Value>,
+    /// When the site's push settings were changed last, unix seconds.
+    pub(crate) config_timestamp: u64,
+    pub(crate) revision_web: u64,
+    pub(crate) revision_mobile: u64,
+}
+
+impl Module {
+    /// A site without the module: its clients expect the revisions of 26.250.
+    pub(crate) const NONE: Self = Self {
+        shared: None,
+        config_timestamp: 0,
+        revision_web: 19,
+        revision_mobile: 3,
+    };
+
+    /// Reads its answer; whatever is missing there is as in [`Self::NONE`].
+    pub(crate) fn of(answer: &[u8]) -> Self {
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        // PHP gives a number that comes from an option as a text.
+        let number = |pointer| match answer.pointer(pointer)? {
+            Value::Number(number) => number.as_u64(),
+            Value::String(digits) => digits.parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        let shared = answer.pointer("/result/channels/shared");
+        let names_one = |shared: &&Value| {
+            shared
+                .get("id")
+                .and_then(Value::as_str)
+                .is_some_and(|id| !id.is_empty())
+        };
+        Self {
+            shared: shared.filter(names_one).cloned(),
+            config_timestamp: number("/result/server/config_timestamp")
+                .unwrap_or(Self::NONE.config_timestamp),
+            revision_web: number("/result/api/revision_web").unwrap_or(Self::NONE.revision_web),
+            revision_mobile: number("/result/api/revision_mobile")
+                .unwrap_or(Self::NONE.revision_mobile),
+        }
+    }
+}
+
 /// What goes into the answer.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) version: u8,
     pub(crate) place: Place<'a>,
     pub(crate) channels: Signed,
-    /// The module's own shared channel, as it gave it, if it is there.
-    pub(crate) shared: Option<Value>,
+    pub(crate) module: Module,
     /// Seconds until the client asks again.
     pub(crate) ttl: i64,
     pub(crate) now: Timestamp,
@@ -160,14 +205,6 @@ fn result<'a>(call: Call, facts: &'a Facts<'_>) -> CallResult<'a> {
 /// `date('c')` of PHP, in UTC.
 fn iso(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
-}
-
-/// `channels.shared` of the module's own answer to the guest.
-pub(crate) fn shared_of(module: &[u8]) -> Option<Value> {
-    let answer: Value = serde_json::from_slice(module).ok()?;
-    let shared = answer.pointer("/result/channels/shared")?;
-    shared.get("id")?.as_str().filter(|id| !id.is_empty())?;
-    Some(shared.clone())
 }
 
 #[cfg(test)]

@@ -3,14 +3,18 @@
 //! A thread of its own writes what publishers append, all that waits as one batch: under load many
 //! messages share one write and one sync. What is not written yet is still in memory, which lets
 //! nothing go before it is; so readers always find a message in one of the two.
+//!
+//! While the disk cannot be used, the thread keeps what it could not write, tries again, and memory goes on alone.
 
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,17 +24,24 @@ use tokio::sync::watch;
 
 pub(crate) use self::store::{Bounds, OpenError};
 use self::store::{Entry, Store};
-use super::Unavailable;
+use super::{Fetched, Unavailable};
+use crate::aside::put_aside;
 use crate::hub::unix_time;
 
-/// Bodies that may wait to be written, bytes, before publishers are told to try again.
+/// What may wait to be written, bytes, before publishers are told to try again.
 const MAX_WAITING: usize = 64 << 20;
+
+/// What is written as one batch, bytes; the store makes copies of it.
+const BATCH: usize = 4 << 20;
 
 /// Between syncs with `durability = "interval"`: what a crash of the machine may take.
 const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Between looks for what has expired.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Before the next attempt to use a disk that could not be used.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// When a publish is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,16 +63,30 @@ pub(crate) struct Disk {
 
 #[derive(Debug)]
 struct Shared {
-    store: Store,
+    folder: Folder,
+    /// None: it cannot be used now. Changed by the writer alone.
+    store: RwLock<Option<Arc<Store>>>,
+    /// Why.
+    trouble: Mutex<Option<String>>,
     waiting: Mutex<Waiting>,
     more: Condvar,
     metrics: Metrics,
 }
 
+/// Where the store is, and how large it may get.
+#[derive(Debug)]
+struct Folder {
+    path: Box<Path>,
+    bounds: Bounds,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
-    entries: Vec<Entry>,
+    entries: VecDeque<Entry>,
+    /// What they take, and what the batch takes that is being written.
     bytes: usize,
+    /// The latter alone.
+    writing: usize,
     closing: bool,
 }
 
@@ -72,7 +97,7 @@ struct Progress {
     written: MessageId,
     /// Everything up to this id is as durable as it gets.
     synced: MessageId,
-    /// Nothing more can be written.
+    /// Nothing can be written now.
     failed: bool,
 }
 
@@ -81,36 +106,42 @@ struct Progress {
 pub(crate) struct Metrics {
     /// Buckets that went before their messages expired, for the size allowed.
     pub(crate) evicted_buckets: AtomicU64,
-    /// Reads and writes that failed.
+    /// Reads and writes that failed, and messages that did not wait until writes did not fail.
     pub(crate) failures: AtomicU64,
 }
 
 impl Disk {
-    /// Opens the store in `path`. One that is damaged is kept aside, and an empty one takes its place.
+    /// Opens the store in `path`. One that is damaged is put aside, and an empty one takes its place.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it. Everything else is logged, and tried again.
     pub(crate) fn open(
         path: &Path,
         bounds: Bounds,
         durability: Durability,
     ) -> Result<Self, OpenError> {
-        let store = match Store::open(path, bounds.clone()) {
-            Err(OpenError::Damaged { what, .. }) => {
-                let aside = set_aside(path)?;
-                tracing::error!(
-                    what,
-                    kept = %aside.display(),
-                    "history is damaged: it was put aside, and a new one begins"
-                );
-                Store::open(path, bounds)?
+        let folder = Folder {
+            path: path.into(),
+            bounds,
+        };
+        let (store, trouble) = match folder.open() {
+            Ok(store) => (Some(Arc::new(store)), None),
+            Err(in_use @ OpenError::InUse { .. }) => return Err(in_use),
+            Err(why) => {
+                tracing::error!(%why, "{FORGETFUL}");
+                (None, Some(why.to_string()))
             }
-            other => other?,
         };
         let (report, progress) = watch::channel(Progress {
             written: MessageId::MIN,
             synced: MessageId::MIN,
-            failed: false,
+            failed: store.is_none(),
         });
         let shared = Arc::new(Shared {
-            store,
+            folder,
+            store: RwLock::new(store),
+            trouble: Mutex::new(trouble),
             waiting: Mutex::default(),
             more: Condvar::new(),
             metrics: Metrics::default(),
@@ -129,27 +160,34 @@ impl Disk {
 
     /// Hands a message to the writer. Called in the order of ids; never waits.
     pub(crate) fn append(&self, message: &Arc<Message>, receivers: &[Receiver], now: u64) {
-        if message.expiry == 0 || self.progress.borrow().failed {
+        if message.expiry == 0 {
             return;
         }
-        let mut waiting = self.shared.waiting();
-        waiting.bytes += message.body.len();
-        waiting.entries.push(Entry {
+        let entry = Entry {
             message: Arc::clone(message),
             receivers: receivers.into(),
             expires: now + u64::from(message.expiry),
-        });
+        };
+        let mut waiting = self.shared.waiting();
+        if self.progress.borrow().failed && waiting.bytes >= MAX_WAITING {
+            self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.push(entry);
         drop(waiting);
         self.shared.more.notify_one();
     }
 
-    /// How many messages wait, if that is too many.
+    /// How many messages wait, if that is too many. Nobody waits for a disk that cannot be used.
     pub(crate) fn overloaded(&self) -> Option<usize> {
+        if self.progress.borrow().failed {
+            return None;
+        }
         let waiting = self.shared.waiting();
         (waiting.bytes >= MAX_WAITING).then_some(waiting.entries.len())
     }
 
-    /// What memory may let go: it can be read here, or never will be.
+    /// What memory may let go: it can be read here, or memory must not wait for it.
     pub(crate) fn readable(&self) -> MessageId {
         let progress = self.progress.borrow();
         match progress.failed {
@@ -188,16 +226,25 @@ impl Disk {
     }
 
     /// See [`super::Archive::fetch`]. What cannot be read is left out, logged and counted.
-    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Vec<Arc<Message>> {
+    pub(crate) async fn fetch(&self, ids: &[MessageId], room: usize) -> Fetched {
+        let all = ids.len();
         let ids = ids.to_vec();
-        self.read(move |store| store.fetch(&ids, unix_time().as_secs()))
+        self.read(move |store| store.fetch(&ids, room, unix_time().as_secs()))
             .await
-            .unwrap_or_default()
+            .unwrap_or_else(|| Fetched {
+                messages: Vec::new(),
+                read: all,
+            })
     }
 
     /// Bytes of what is kept.
     pub(crate) fn bytes(&self) -> u64 {
-        self.shared.store.bytes()
+        self.shared.store().map_or(0, |store| store.bytes())
+    }
+
+    /// Why nothing can be written now.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.shared.trouble().clone()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -225,9 +272,10 @@ impl Disk {
         &self,
         read: impl FnOnce(&Store) -> fjall::Result<T> + Send + 'static,
     ) -> Option<T> {
-        let shared = Arc::clone(&self.shared);
+        // Without a store there is nothing to read, and the log says why.
+        let store = self.shared.store()?;
         // The library panics over some kinds of damage, which ends that thread alone.
-        let what = match tokio::task::spawn_blocking(move || read(&shared.store)).await {
+        let what = match tokio::task::spawn_blocking(move || read(&store)).await {
             Ok(Ok(found)) => return Some(found),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
@@ -244,21 +292,77 @@ impl Drop for Disk {
     }
 }
 
-/// Moves a damaged store out of the way, so that it can be looked at.
-fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".damaged-{}", unix_time().as_secs()));
-    let aside = PathBuf::from(name);
-    std::fs::rename(path, &aside).map_err(|source| OpenError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(aside)
+/// What is true while nothing can be written.
+const FORGETFUL: &str =
+    "history cannot be written: it is kept in memory alone until it can, and a restart forgets it";
+
+impl Folder {
+    fn open(&self) -> Result<Store, OpenError> {
+        match Store::open(&self.path, self.bounds.clone()) {
+            Err(OpenError::Damaged { what, .. }) => {
+                let kept = put_aside(&self.path).map_err(|source| OpenError::Io {
+                    path: self.path.to_path_buf(),
+                    source,
+                })?;
+                tracing::error!(
+                    what,
+                    kept = %kept.display(),
+                    "history is damaged: it was put aside, and a new one begins"
+                );
+                Store::open(&self.path, self.bounds.clone())
+            }
+            opened => opened,
+        }
+    }
 }
 
 impl Shared {
+    fn store(&self) -> Option<Arc<Store>> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone()
+    }
+
+    fn set_store(&self, store: Option<Store>) {
+        let store = store.map(Arc::new);
+        let before = std::mem::replace(
+            &mut *self.store.write().unwrap_or_else(PoisonError::into_inner),
+            store,
+        );
+        // Closing one that failed may panic, too.
+        if catch_unwind(AssertUnwindSafe(|| drop(before))).is_err() {
+            tracing::debug!("closing history failed");
+        }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.size();
+        self.entries.push_back(entry);
+    }
+
+    /// Takes what is to be written next. What was taken before is written.
+    fn take_batch(&mut self) -> Vec<Entry> {
+        self.bytes -= std::mem::take(&mut self.writing);
+        let mut batch = Vec::new();
+        while self.writing < BATCH
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.writing += entry.size();
+            batch.push(entry);
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+        batch
     }
 }
 
@@ -289,20 +393,73 @@ impl<'a> Writer<'a> {
     fn run(mut self) {
         loop {
             let (entries, closing) = self.next_batch();
-            if let Err(error) = self.step(&entries, closing) {
-                self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
-                self.report.send_modify(|progress| progress.failed = true);
-                tracing::error!(
-                    %error,
-                    "history cannot be written: from now on it is kept in memory alone, and a \
-                     restart forgets it"
-                );
-                return;
+            // Again until it is written, or there is no time left.
+            while !self.attempt(&entries, closing) {
+                if self.pause() {
+                    return;
+                }
             }
             if closing && entries.is_empty() {
                 return;
             }
         }
+    }
+
+    /// Writes, in a store that is opened again if need be.
+    fn attempt(&mut self, entries: &[Entry], closing: bool) -> bool {
+        let (store, is_again) = match self.shared.store() {
+            Some(store) => (Ok(store), false),
+            None => (self.reopen(), true),
+        };
+        let done = store.and_then(|store| {
+            // The library panics over some kinds of damage.
+            match catch_unwind(AssertUnwindSafe(|| self.step(&store, entries, closing))) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("writing it failed".to_owned()),
+            }
+        });
+        match done {
+            Ok(()) if is_again => {
+                *self.shared.trouble() = None;
+                self.report.send_modify(|progress| progress.failed = false);
+                tracing::info!("history is written to disk again");
+            }
+            Ok(()) => {}
+            Err(why) => self.fail(&why),
+        }
+        self.shared.trouble().is_none()
+    }
+
+    fn reopen(&self) -> Result<Arc<Store>, String> {
+        let store = self.shared.folder.open().map_err(|why| why.to_string())?;
+        self.shared.set_store(Some(store));
+        self.shared.store().ok_or_else(String::new)
+    }
+
+    /// Closes the store: a library that failed once takes nothing more.
+    fn fail(&mut self, why: &str) {
+        self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
+        let is_new = self.shared.trouble().replace(why.to_owned()).is_none();
+        if is_new {
+            tracing::error!(why, "{FORGETFUL}");
+            self.report.send_modify(|progress| progress.failed = true);
+        } else {
+            tracing::debug!(why, "history still cannot be written");
+        }
+        self.unsynced_since = None;
+        self.shared.set_store(None);
+    }
+
+    /// Waits before the next attempt; true at the end.
+    fn pause(&self) -> bool {
+        let waiting = self.shared.waiting();
+        let (waiting, _) = self
+            .shared
+            .more
+            .wait_timeout_while(waiting, RETRY, |waiting| !waiting.closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.closing
     }
 
     /// Waits for messages, or for the next sync or look around.
@@ -319,12 +476,10 @@ impl<'a> Writer<'a> {
                 waiting.entries.is_empty() && !waiting.closing
             })
             .unwrap_or_else(PoisonError::into_inner);
-        waiting.bytes = 0;
-        (std::mem::take(&mut waiting.entries), waiting.closing)
+        (waiting.take_batch(), waiting.closing)
     }
 
-    fn step(&mut self, entries: &[Entry], closing: bool) -> fjall::Result<()> {
-        let store = &self.shared.store;
+    fn step(&mut self, store: &Store, entries: &[Entry], closing: bool) -> fjall::Result<()> {
         let now = unix_time().as_secs();
         if let Some(last) = entries.last() {
             store.write(entries, now)?;

@@ -3,27 +3,40 @@
 //! Messages are kept once, by id; a channel only lists ids. An id whose message has expired stays in
 //! the list while the channel has a younger or older live one, because the reference server answers
 //! `Last-Message-Id` by the newest *listed* id and then looks whether its message is still there.
+//!
+//! The bound counts every structure here. Whoever appends also clears up, a little more than it brings:
+//! so nobody holds the hub's lock for all that has come due.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 
-use super::CATCH_UP_PER_CHANNEL;
+use super::{CATCH_UP_PER_CHANNEL, Fetched};
 
-/// What a stored message costs besides its body: map entries, list entries, the message itself.
-const OVERHEAD: usize = 256;
+/// What a stored message takes besides its body and receivers: itself and its places by id and by expiry.
+const MESSAGE: usize = 320;
+
+/// What a channel takes besides its ids: its place in the map, and a list that has room for a few.
+const CHANNEL: usize = 192;
+
+/// What an id takes in a channel's list, which may have room for as many again.
+const LISTED: usize = 2 * size_of::<MessageId>();
+
+/// Bytes that may go with one message that comes, at least.
+const STEP: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Memory {
     max_bytes: usize,
+    /// What all of this takes.
     bytes: usize,
     messages: BTreeMap<MessageId, Stored>,
     channels: HashMap<Receiver, Listed>,
-    /// Unix seconds at which a message goes, soonest first.
-    expiries: BinaryHeap<Reverse<(u64, MessageId)>>,
+    /// Unix seconds at which a message goes, soonest first; one for each of `messages`.
+    expiries: BTreeSet<(u64, MessageId)>,
     complete_after: MessageId,
 }
 
@@ -52,7 +65,7 @@ impl Memory {
             bytes: 0,
             messages: BTreeMap::new(),
             channels: HashMap::new(),
-            expiries: BinaryHeap::new(),
+            expiries: BTreeSet::new(),
             complete_after: begins_after,
         }
     }
@@ -66,10 +79,16 @@ impl Memory {
         now: u64,
         evictable: MessageId,
     ) {
-        self.expire(now);
-        if message.expiry == 0 {
-            return;
+        // More may go than comes, so a backlog shrinks; but not much more.
+        let step = STEP.max(2 * (message.body.len() + MESSAGE));
+        self.expire(now, step);
+        if message.expiry > 0 {
+            self.store(message, receivers, now);
         }
+        self.evict(evictable, step);
+    }
+
+    fn store(&mut self, message: &Arc<Message>, receivers: &[Receiver], now: u64) {
         let mut unique: Vec<Receiver> = Vec::with_capacity(receivers.len());
         for receiver in receivers {
             if !unique.contains(receiver) {
@@ -77,35 +96,18 @@ impl Memory {
             }
         }
         for receiver in &unique {
-            let listed = self.channels.entry(*receiver).or_default();
-            listed.ids.push_back(message.id);
-            listed.live += 1;
-            if listed.ids.len() > CATCH_UP_PER_CHANNEL
-                && let Some(oldest) = listed.ids.pop_front()
-            {
-                self.unlist(oldest, *receiver);
-            }
+            self.list(message.id, *receiver);
         }
         let expires = now + u64::from(message.expiry);
-        self.expiries.push(Reverse((expires, message.id)));
-        self.bytes += message.body.len() + OVERHEAD;
-        let listed = unique.len();
-        self.messages.insert(
-            message.id,
-            Stored {
-                message: Arc::clone(message),
-                expires,
-                receivers: unique.into(),
-                listed,
-            },
-        );
-        while self.bytes > self.max_bytes
-            && let Some((&oldest, _)) = self.messages.first_key_value()
-            && oldest <= evictable
-        {
-            self.complete_after = oldest;
-            self.remove(oldest);
-        }
+        let stored = Stored {
+            message: Arc::clone(message),
+            expires,
+            listed: unique.len(),
+            receivers: unique.into(),
+        };
+        self.bytes += stored.size();
+        self.expiries.insert((expires, message.id));
+        self.messages.insert(message.id, stored);
     }
 
     /// The ids of each of `receivers` after `after`, newest first.
@@ -121,13 +123,20 @@ impl Memory {
             .collect()
     }
 
-    /// Those of the messages that are still there.
-    pub(crate) fn fetch(&self, ids: &[MessageId], now: u64) -> Vec<Arc<Message>> {
-        ids.iter()
-            .filter_map(|id| self.messages.get(id))
-            .filter(|stored| stored.expires > now)
-            .map(|stored| Arc::clone(&stored.message))
-            .collect()
+    /// Whether the message is here, expired or not.
+    pub(crate) fn has(&self, id: MessageId) -> bool {
+        self.messages.contains_key(&id)
+    }
+
+    /// Those of the messages that are still there, see [`Fetched::within`].
+    pub(crate) fn fetch(&self, ids: &[MessageId], room: usize, now: u64) -> Fetched {
+        let find = |id| {
+            let stored = self.messages.get(&id);
+            let unexpired = stored.filter(|stored| stored.expires > now);
+            Ok::<_, Infallible>(unexpired.map(|stored| Arc::clone(&stored.message)))
+        };
+        let Ok(fetched) = Fetched::within(room, ids, find);
+        fetched
     }
 
     /// Everything stored after this id is here, if it has not expired; what came before may be gone.
@@ -135,12 +144,42 @@ impl Memory {
         self.complete_after
     }
 
-    fn expire(&mut self, now: u64) {
-        while let Some(&Reverse((expires, id))) = self.expiries.peek()
+    /// Lets go of what has expired, up to about `step` bytes of it.
+    fn expire(&mut self, now: u64, step: usize) {
+        let enough = self.bytes.saturating_sub(step);
+        while self.bytes > enough
+            && let Some(&(expires, id)) = self.expiries.first()
             && expires <= now
         {
-            self.expiries.pop();
             self.remove(id);
+        }
+    }
+
+    /// Lets go of the oldest while there is too much, up to about `step` bytes of them.
+    fn evict(&mut self, evictable: MessageId, step: usize) {
+        let enough = self.bytes.saturating_sub(step).max(self.max_bytes);
+        while self.bytes > enough
+            && let Some((&oldest, _)) = self.messages.first_key_value()
+            && oldest <= evictable
+        {
+            self.complete_after = oldest;
+            self.remove(oldest);
+        }
+    }
+
+    fn list(&mut self, id: MessageId, receiver: Receiver) {
+        let listed = self.channels.entry(receiver).or_insert_with(|| {
+            self.bytes += CHANNEL;
+            Listed::default()
+        });
+        listed.ids.push_back(id);
+        listed.live += 1;
+        self.bytes += LISTED;
+        if listed.ids.len() > CATCH_UP_PER_CHANNEL
+            && let Some(oldest) = listed.ids.pop_front()
+        {
+            self.bytes -= LISTED;
+            self.unlist(oldest, receiver);
         }
     }
 
@@ -158,7 +197,8 @@ impl Memory {
         }
     }
 
-    /// The message goes; its id stays listed where other messages keep the channel alive.
+    /// The message goes; its id stays listed where other messages keep the channel alive, unless nobody
+    /// is told of ids that old.
     fn remove(&mut self, id: MessageId) {
         let Some(stored) = self.forget(id) else {
             return;
@@ -169,17 +209,33 @@ impl Memory {
             };
             if listed.ids.binary_search(&id).is_ok() {
                 listed.live -= 1;
-                if listed.live == 0 {
-                    self.channels.remove(receiver);
-                }
+            }
+            while listed
+                .ids
+                .front()
+                .is_some_and(|id| *id <= self.complete_after)
+            {
+                listed.ids.pop_front();
+                self.bytes -= LISTED;
+            }
+            if listed.live == 0 {
+                self.bytes -= CHANNEL + listed.ids.len() * LISTED;
+                self.channels.remove(receiver);
             }
         }
     }
 
     fn forget(&mut self, id: MessageId) -> Option<Stored> {
         let stored = self.messages.remove(&id)?;
-        self.bytes -= stored.message.body.len() + OVERHEAD;
+        self.expiries.remove(&(stored.expires, id));
+        self.bytes -= stored.size();
         Some(stored)
+    }
+}
+
+impl Stored {
+    fn size(&self) -> usize {
+        MESSAGE + self.message.body.len() + size_of_val::<[Receiver]>(&self.receivers)
     }
 }
 

@@ -34,11 +34,12 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::Unavailable;
+use super::{Fetched, Unavailable};
 use address::Address;
 use carrier::Carrier;
 use connection::{Keeper, Link};
 use feed::{Feed, Seen};
+use presence::{Marks, Presence};
 use publish::{Publication, Queue, Refused};
 
 /// How long somebody waits who wants to know something from Redis.
@@ -49,6 +50,9 @@ const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// At the end of the process, for what was accepted.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// News of who came and who left that may wait.
+const MAX_PRESENCE: usize = 20_000;
 
 /// How long push server keeps a channel online without a sign of life.
 const ONLINE_SECONDS: u64 = 130;
@@ -67,6 +71,17 @@ pub(crate) struct Counter<'a> {
     pub(crate) skipped: &'a [Range<u64>],
 }
 
+/// A counter that was raised.
+pub(crate) struct Raised {
+    pub(crate) last: u64,
+    /// The greatest number that was left out because Redis had lost some, now or before; 0: none.
+    pub(crate) lost: u64,
+    /// Whether that was now.
+    pub(crate) is_news: bool,
+    /// What the counter ever jumped over.
+    pub(crate) skipped: Vec<Range<u64>>,
+}
+
 /// Those who listen at this node: the hub.
 pub(crate) trait Audience: Send + Sync {
     /// Delivers a message to those of `receivers` that are here.
@@ -74,6 +89,9 @@ pub(crate) trait Audience: Send + Sync {
 
     /// What somebody here listens to.
     fn listening(&self) -> Vec<Receiver>;
+
+    /// Those of the channels that nobody here listens to, nor is about to again.
+    fn left(&self, receivers: Vec<Receiver>) -> Vec<Receiver>;
 }
 
 /// How to use Redis.
@@ -91,7 +109,8 @@ pub(crate) struct Redis {
     link: Link,
     queue: Queue,
     seen: Arc<Seen>,
-    listened: mpsc::UnboundedSender<Box<[Receiver]>>,
+    /// Who came and who left. A few lost signs of life do no harm: others come before the mark is gone.
+    presence: mpsc::Sender<Presence>,
     /// What the thread will run, until it is started.
     work: Mutex<Option<Work>>,
 }
@@ -100,7 +119,7 @@ struct Work {
     node: String,
     keeper: Keeper,
     carrier: Carrier,
-    listened: mpsc::UnboundedReceiver<Box<[Receiver]>>,
+    presence: mpsc::Receiver<Presence>,
     online_seconds: u64,
 }
 
@@ -110,19 +129,19 @@ impl Redis {
         let node = node_name()?;
         let (keeper, link) = connection::link(settings.address);
         let (queue, carrier) = Queue::new(&node, settings.channel_ttl);
-        let (sender, listened) = mpsc::unbounded_channel();
+        let (sender, presence) = mpsc::channel(MAX_PRESENCE);
         // A mark must outlive the next sign of life.
         let online_seconds = ONLINE_SECONDS.max(settings.ping_interval.as_secs() + 10);
         Ok(Self {
             link,
             queue,
             seen: Arc::new(Seen::nothing()),
-            listened: sender,
+            presence: sender,
             work: Mutex::new(Some(Work {
                 node,
                 keeper,
                 carrier,
-                listened,
+                presence,
                 online_seconds,
             })),
         })
@@ -148,8 +167,8 @@ impl Redis {
                 runtime.block_on(async {
                     let feed = Feed::new(&work.node, Arc::clone(&audience), Arc::clone(&seen));
                     let carrying = work.carrier.carry_out(link.clone(), seen);
-                    let marking =
-                        presence::mark(work.listened, audience, link, work.online_seconds);
+                    let marks = Marks::new(work.node, audience, link, work.online_seconds);
+                    let marking = marks.keep(work.presence);
                     tokio::join!(work.keeper.keep(feed), carrying, marking);
                 });
             })?;
@@ -173,10 +192,16 @@ impl Redis {
         .await
     }
 
-    /// Those of the messages that are still there.
-    pub(crate) async fn fetch(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Unavailable> {
-        self.ask(PATIENCE, async |redis| commands::fetch(redis, ids).await)
-            .await
+    /// See [`super::Archive::fetch`].
+    pub(crate) async fn fetch(
+        &self,
+        ids: &[MessageId],
+        room: usize,
+    ) -> Result<Fetched, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::fetch_some(redis, ids, room).await
+        })
+        .await
     }
 
     /// The greatest id that this node knows.
@@ -186,8 +211,18 @@ impl Redis {
 
     /// Tells the other nodes that somebody listens here.
     pub(crate) fn mark_online(&self, receivers: &[Receiver]) {
-        // The other end goes with the process.
-        let _ = self.listened.send(receivers.into());
+        // Full while Redis is slow, or a client sends signs without end. Half is for those who leave.
+        if self.presence.capacity() > MAX_PRESENCE / 2 {
+            let _ = self.presence.try_send(Presence::Here(receivers.into()));
+        }
+    }
+
+    /// Tells them that nobody listens here any more, if that is still so after some time.
+    pub(crate) fn left(&self, receivers: Vec<Receiver>, after: Duration) {
+        if !receivers.is_empty() {
+            // One that is lost leaves a mark that goes by itself.
+            let _ = self.presence.try_send(Presence::Left(receivers, after));
+        }
     }
 
     /// Which of the channels somebody listens to, at any node; none while Redis is unreachable.
@@ -230,13 +265,33 @@ impl Redis {
             .await;
     }
 
-    /// Reserves `count` numbers that no node has; the last of them, and which the counter ever jumped
-    /// over. For a `count` of 0, the greatest number that any node has.
+    /// What a key of our own holds.
+    pub(crate) async fn value(&self, key: &str) -> Result<Option<String>, Unavailable> {
+        self.ask(PATIENCE, async |redis| commands::value(redis, key).await)
+            .await
+    }
+
+    /// Sets a key of our own for so many seconds; false if it does not hold `from`.
+    pub(crate) async fn exchange(
+        &self,
+        key: &str,
+        from: Option<&str>,
+        to: &str,
+        seconds: u32,
+    ) -> Result<bool, Unavailable> {
+        self.ask(PATIENCE, async |redis| {
+            commands::exchange(redis, key, from, to, seconds).await
+        })
+        .await
+    }
+
+    /// Reserves `count` numbers that no node has, up to `last`. With a `count` of 0 that is the greatest number
+    /// that any node has.
     pub(crate) async fn reserve(
         &self,
         counter: &Counter<'_>,
         count: u64,
-    ) -> Result<(u64, Vec<Range<u64>>), Unavailable> {
+    ) -> Result<Raised, Unavailable> {
         self.ask(PATIENCE, async |redis| {
             commands::reserve(redis, counter, count).await
         })

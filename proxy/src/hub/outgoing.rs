@@ -18,6 +18,25 @@ pub(crate) enum Format {
     Binary,
 }
 
+/// What goes to a client at a time: as many messages as begin within this, bytes.
+pub(crate) const PIECE: usize = 256 << 10;
+
+/// More than a message takes beside its body when it is encoded.
+const FRAME: usize = 192;
+
+/// More than a message that waits takes beside that: itself, what tells where its forms are, its place.
+const ENTRY: usize = 320;
+
+/// What a message takes as a frame, bytes.
+pub(crate) fn framed(message: &Message) -> usize {
+    FRAME + message.body.len()
+}
+
+/// What it takes in a queue.
+pub(crate) fn size(message: &Message) -> usize {
+    ENTRY + framed(message)
+}
+
 /// A live message and its encoded forms, each made when the first subscriber wants it.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -39,8 +58,9 @@ impl Outgoing {
         &self.message
     }
 
-    pub(crate) fn body_len(&self) -> usize {
-        self.message.body.len()
+    /// What it takes in a queue, bytes.
+    pub(crate) fn size(&self) -> usize {
+        size(&self.message)
     }
 
     /// The message alone; several, one behind the other, are well-formed too.
@@ -58,7 +78,7 @@ impl Outgoing {
     }
 }
 
-/// What a subscriber missed, in one piece, timed now.
+/// Messages that a subscriber missed, in one piece, timed now.
 pub(crate) fn caught_up(messages: &[Arc<Message>], format: Format) -> Bytes {
     match format {
         Format::Text => text_frames(messages),
@@ -72,12 +92,7 @@ pub(crate) fn caught_up(messages: &[Arc<Message>], format: Format) -> Bytes {
 /// Text frames of `messages`, one behind the other, timed now.
 fn text_frames(messages: &[Arc<Message>]) -> Bytes {
     let now = Now::at(u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX));
-    let mut frames = Vec::with_capacity(
-        messages
-            .iter()
-            .map(|message| message.body.len() + 192)
-            .sum(),
-    );
+    let mut frames = Vec::with_capacity(messages.iter().map(|it| framed(it)).sum());
     for message in messages {
         text::encode(message, &now, &mut frames);
     }

@@ -1,6 +1,7 @@
 //! With Redis, and through it with other nodes: messages get their ids there and come back from there.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
@@ -45,8 +46,11 @@ impl Hub {
     /// Which of `receivers` anybody listens to, here or at another node.
     pub(crate) async fn online(&self, receivers: &[Receiver]) -> Vec<bool> {
         let mut online: Vec<bool> = {
-            let sequence = self.sequence();
-            let here = |receiver| sequence.channels.contains_key(receiver);
+            let (sequence, now) = (self.sequence(), Instant::now());
+            let here = |receiver| {
+                sequence.channels.contains_key(receiver)
+                    || sequence.lingering.contains(receiver, now)
+            };
             receivers.iter().map(here).collect()
         };
         if let Archive::Redis(redis) = &self.archive {
@@ -72,5 +76,13 @@ impl Audience for Hub {
 
     fn listening(&self) -> Vec<Receiver> {
         self.sequence().channels.keys().copied().collect()
+    }
+
+    fn left(&self, mut receivers: Vec<Receiver>) -> Vec<Receiver> {
+        let (sequence, now) = (self.sequence(), Instant::now());
+        receivers.retain(|receiver| {
+            !sequence.channels.contains_key(receiver) && !sequence.lingering.contains(receiver, now)
+        });
+        receivers
     }
 }

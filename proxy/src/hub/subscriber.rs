@@ -1,16 +1,18 @@
 //! One connection's end of the hub, and the groups in which a core finds its own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use pullgate_compat::channel::Receiver;
-use pullgate_compat::message::{Message, MessageId};
+use pullgate_compat::message::MessageId;
 
 use super::Hub;
-use super::outgoing::Outgoing;
+use super::catch_up::{self, Unread};
+use super::outgoing::{Outgoing, PIECE};
 use crate::history::Archive;
 
 /// For how long what is in a catch-up may come live as well, from Redis.
@@ -30,6 +32,17 @@ pub(crate) enum Closed {
     Drained,
 }
 
+/// What the end of a subscription says of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It has gone.
+    AtOnce,
+    /// It asks again soon: its channels stay online for a while.
+    ToComeAgain,
+    /// This server stops. With Redis the client goes to another, and stays online meanwhile.
+    ForAnotherNode,
+}
+
 /// A bounded queue, filled by the core's delivering task and emptied by the connection's task.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
@@ -45,6 +58,8 @@ pub(crate) struct Subscriber {
 struct Queue {
     messages: VecDeque<Arc<Outgoing>>,
     bytes: usize,
+    /// What waits for the client elsewhere, bytes; set by its connection's task.
+    outside: usize,
     had: Had,
     closed: Option<Closed>,
     reader: Option<Waker>,
@@ -72,9 +87,14 @@ pub(super) struct CaughtUp {
     until: Instant,
 }
 
-/// The subscribers of one channel on one core, oldest first.
+/// The subscribers of one channel on one core.
 #[derive(Debug)]
-pub(crate) struct Group(Mutex<Vec<Arc<Subscriber>>>);
+pub(crate) struct Group {
+    /// By number, so the oldest is first. A tree, because there may be 100,000 that all go at once.
+    members: Mutex<BTreeMap<u64, Arc<Subscriber>>>,
+    /// Whether there was no room for a message to them, and the core has yet to hear of it.
+    behind: AtomicBool,
+}
 
 /// A registered subscriber; dropping it unregisters.
 #[derive(Debug)]
@@ -83,6 +103,8 @@ pub(crate) struct Subscription {
     core: usize,
     receivers: Box<[Receiver]>,
     subscriber: Arc<Subscriber>,
+    /// Whether its client asks again when it ends.
+    comes_again: bool,
 }
 
 impl Subscriber {
@@ -94,6 +116,7 @@ impl Subscriber {
             queue: Mutex::new(Queue {
                 messages: VecDeque::new(),
                 bytes: 0,
+                outside: 0,
                 had,
                 closed: None,
                 reader: None,
@@ -117,18 +140,30 @@ impl Subscriber {
         if queue.closed.is_some() || !queue.had.is_new(id) {
             return;
         }
-        if queue.bytes + message.body_len() > self.max_bytes && !queue.messages.is_empty() {
+        let waiting = queue.bytes + queue.outside;
+        if waiting + message.size() > self.max_bytes && waiting > 0 {
             queue.messages = VecDeque::new();
             queue.closed = Some(Closed::TooSlow);
         } else {
-            queue.bytes += message.body_len();
+            queue.bytes += message.size();
             queue.messages.push_back(Arc::clone(message));
         }
         queue.wake();
     }
 
+    /// Why the hub gave it up.
+    pub(super) fn closed(&self) -> Option<Closed> {
+        self.queue().closed
+    }
+
     fn is_open(&self) -> bool {
-        self.queue().closed.is_none()
+        self.closed().is_none()
+    }
+
+    /// Messages that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().messages.len()
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -187,6 +222,22 @@ impl Had {
 }
 
 impl Queue {
+    /// Takes a piece; the rest is counted still.
+    fn take_piece(&mut self, into: &mut Vec<Arc<Outgoing>>) {
+        let mut taken = 0;
+        while taken < PIECE
+            && let Some(message) = self.messages.pop_front()
+        {
+            taken += message.size();
+            into.push(message);
+        }
+        self.bytes -= taken;
+        if self.messages.is_empty() {
+            // The queue's memory goes with its messages: an idle connection keeps none.
+            self.messages = VecDeque::new();
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -196,50 +247,63 @@ impl Queue {
 
 impl Group {
     pub(super) fn of(subscriber: &Arc<Subscriber>) -> Self {
-        Self(Mutex::new(vec![Arc::clone(subscriber)]))
+        let first = (subscriber.number, Arc::clone(subscriber));
+        Self {
+            members: Mutex::new(BTreeMap::from([first])),
+            behind: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn add(&self, subscriber: &Arc<Subscriber>) {
-        self.members().push(Arc::clone(subscriber));
+        self.members()
+            .insert(subscriber.number, Arc::clone(subscriber));
     }
 
     /// Takes a member out; true when none is left.
     pub(super) fn remove(&self, subscriber: &Subscriber) -> bool {
         let mut members = self.members();
-        if let Ok(at) = members.binary_search_by_key(&subscriber.number, |member| member.number) {
-            members.remove(at);
-        }
+        members.remove(&subscriber.number);
         members.is_empty()
     }
 
     pub(super) fn push(&self, message: &Arc<Outgoing>) {
-        for member in self.members().iter() {
+        for member in self.members().values() {
             member.push(message);
         }
     }
 
     pub(super) fn close(&self, why: Closed) {
-        for member in self.members().iter() {
+        for member in self.members().values() {
             member.close(why);
         }
     }
 
+    /// There is no room for a message to them; true when the core is to be told.
+    pub(super) fn fall_behind(&self) -> bool {
+        !self.behind.swap(true, Ordering::Relaxed)
+    }
+
+    /// The core has heard of it.
+    pub(super) fn catch_up(&self) {
+        self.behind.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn open(&self) -> usize {
         self.members()
-            .iter()
+            .values()
             .filter(|member| member.is_open())
             .count()
     }
 
     pub(super) fn oldest_open(&self) -> Option<Arc<Subscriber>> {
         self.members()
-            .iter()
+            .values()
             .find(|member| member.is_open())
             .map(Arc::clone)
     }
 
-    fn members(&self) -> MutexGuard<'_, Vec<Arc<Subscriber>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn members(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Subscriber>>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -255,7 +319,13 @@ impl Subscription {
             core,
             receivers,
             subscriber,
+            comes_again: false,
         }
+    }
+
+    /// Its client asks again when it ends: the channels stay online for [`super::lingering::LINGER`].
+    pub(crate) fn will_come_again(&mut self) {
+        self.comes_again = true;
     }
 
     /// What it listens to, each once.
@@ -268,6 +338,14 @@ impl Subscription {
         self.subscriber.began_after
     }
 
+    /// Counts `outside` bytes, which wait for the client elsewhere, with those that are queued, from now on; whether
+    /// all together are within the bound.
+    pub(crate) fn has_room(&self, outside: usize) -> bool {
+        let mut queue = self.subscriber.queue();
+        queue.outside = outside;
+        queue.bytes + outside <= self.subscriber.max_bytes
+    }
+
     /// The client showed a sign of life.
     pub(crate) fn alive(&self) {
         if let Archive::Redis(redis) = self.hub.archive() {
@@ -276,37 +354,41 @@ impl Subscription {
         }
     }
 
-    /// Joins what history has with what has come live while it was read. What is in both comes once,
-    /// and what is older than the newest of history comes in its place.
-    pub(super) fn join(&self, mut missed: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
+    /// Joins what history has with what has come live meanwhile and is older than the newest of that.
+    pub(super) fn join(&self, missed: VecDeque<Unread>) -> VecDeque<Unread> {
         let mut queue = self.subscriber.queue();
-        let (Had::These { .. }, Some(newest)) = (&queue.had, missed.last().map(|last| last.id))
-        else {
+        let (Had::These { .. }, Some(newest)) = (&queue.had, catch_up::ids(&missed).pop()) else {
             return missed;
         };
         let (early, later): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut queue.messages)
             .into_iter()
             .partition(|outgoing| outgoing.message().id <= newest);
-        queue.bytes = later.iter().map(|outgoing| outgoing.body_len()).sum();
+        queue.bytes = later.iter().map(|outgoing| outgoing.size()).sum();
         queue.messages = later;
-        missed.extend(early.iter().map(|outgoing| Arc::clone(outgoing.message())));
-        missed.sort_by_key(|message| message.id);
-        missed.dedup_by_key(|message| message.id);
+        let early = early.iter().map(|outgoing| Arc::clone(outgoing.message()));
+        let missed = catch_up::joined(missed, early);
         if let Had::These { caught_up, .. } = &mut queue.had {
             *caught_up = Some(Box::new(CaughtUp {
-                ids: missed.iter().map(|message| message.id).collect(),
+                ids: catch_up::ids(&missed),
                 until: Instant::now() + OVERLAP,
             }));
         }
         missed
     }
 
-    /// Waits for messages and moves all that are queued behind `into`.
+    /// Waits for messages and moves what is queued behind `into`, as much as is a piece.
     ///
     /// # Errors
     /// When the hub has given this subscriber up and nothing is left in the queue.
     pub(crate) async fn next(&self, into: &mut Vec<Arc<Outgoing>>) -> Result<(), Closed> {
         poll_fn(|cx| self.poll_next(cx, into)).await
+    }
+
+    /// Moves all that is queued behind `into`.
+    pub(crate) fn take_queued(&self, into: &mut Vec<Arc<Outgoing>>) {
+        let mut queue = self.subscriber.queue();
+        queue.bytes = 0;
+        into.extend(std::mem::take(&mut queue.messages));
     }
 
     /// See [`Subscription::next`].
@@ -323,16 +405,19 @@ impl Subscription {
             queue.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        queue.bytes = 0;
-        // The queue's memory goes with its messages: an idle connection keeps none.
-        into.extend(std::mem::take(&mut queue.messages));
+        queue.take_piece(into);
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        let leaving = match (self.subscriber.queue().closed, self.comes_again) {
+            (Some(Closed::Drained), _) => Leaving::ForAnotherNode,
+            (_, true) => Leaving::ToComeAgain,
+            (_, false) => Leaving::AtOnce,
+        };
         self.hub
-            .unsubscribe(self.core, &self.receivers, &self.subscriber);
+            .unsubscribe(self.core, &self.receivers, &self.subscriber, leaving);
     }
 }

@@ -1,9 +1,12 @@
+mod slow;
+
 use std::future::poll_fn;
 use std::task::Poll;
 
 use pullgate_compat::channel::{ChannelId, Role};
 use pullgate_compat::message::{Body, Sender};
 use pullgate_compat::signature::{Algorithm, SignatureKey};
+use slow::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -81,12 +84,16 @@ for_every_engine!(
     nothing_is_lost_or_doubled_between_catch_up_and_live,
     the_oldest_of_too_many_goes,
     a_slow_subscriber_is_closed_and_the_others_are_not,
+    what_waits_elsewhere_for_a_subscriber_counts,
     who_went_is_offline,
     a_catch_up_brings_the_newest_in_order,
     what_expires_is_not_brought,
     the_last_id_is_that_of_the_newest_that_is_stored,
     publishers_and_reconnecting_subscribers_side_by_side,
     ids_grow_over_a_restart_and_a_disk_remembers,
+    what_is_taken_late_is_whole,
+    short_messages_count_with_their_frames,
+    a_burst_does_not_make_a_quick_subscriber_slow,
 );
 
 fn id(number: u8) -> Receiver {
@@ -126,7 +133,9 @@ async fn received(hub: &Arc<Hub>, subscription: &Subscription) -> (Vec<String>, 
         let hub = Arc::clone(hub);
         async move { hub.deliver(0).await }
     });
-    tokio::task::yield_now().await;
+    while !hub.inboxes[0].is_idle() {
+        tokio::task::yield_now().await;
+    }
     deliverer.abort();
     let mut messages = Vec::new();
     let polled = poll_fn(|cx| match subscription.poll_next(cx, &mut messages) {
@@ -172,13 +181,7 @@ async fn nothing_is_lost_or_doubled_between_catch_up_and_live(setup: Setup) {
         .subscribe(0, &channels(&[1], false), Some(first))
         .await
         .unwrap();
-    assert_eq!(
-        missed
-            .iter()
-            .map(|message| message.body.as_bytes())
-            .collect::<Vec<_>>(),
-        [b"2"]
-    );
+    assert_eq!(texts(missed).await, ["2"]);
     publish(&hub, &[id(1)], "3", 60).await;
     assert_eq!(received(&hub, &late).await.0, ["3"]);
     assert_eq!(received(&hub, &early).await.0, ["1", "2", "3"]);
@@ -224,6 +227,22 @@ async fn a_slow_subscriber_is_closed_and_the_others_are_not(mut setup: Setup) {
     assert_eq!(received(&hub, &slow).await, (vec![], Some(Closed::TooSlow)));
 }
 
+async fn what_waits_elsewhere_for_a_subscriber_counts(mut setup: Setup) {
+    setup.subscriber_queue = 10_000;
+    let hub = setup.start(START);
+    let (slow, _) = hub
+        .subscribe(0, &channels(&[1], false), None)
+        .await
+        .unwrap();
+    assert!(slow.has_room(10_000) && !slow.has_room(10_001));
+    slow.has_room(5000);
+    publish(&hub, &[id(1)], "1234", 60).await;
+    assert_eq!(received(&hub, &slow).await.0, ["1234"]);
+    slow.has_room(9999);
+    publish(&hub, &[id(1)], "5678", 60).await;
+    assert_eq!(received(&hub, &slow).await, (vec![], Some(Closed::TooSlow)));
+}
+
 async fn who_went_is_offline(setup: Setup) {
     let hub = setup.start(START);
     let (subscription, _) = hub
@@ -239,7 +258,23 @@ async fn who_went_is_offline(setup: Setup) {
 async fn missed(hub: &Arc<Hub>, numbers: &[u8], mid: MessageId) -> Vec<String> {
     let channels = channels(numbers, false);
     let (_, missed) = hub.subscribe(0, &channels, Some(mid)).await.unwrap();
-    missed.iter().map(|message| text(message)).collect()
+    texts(missed).await
+}
+
+async fn texts(missed: Missed) -> Vec<String> {
+    all(missed)
+        .await
+        .iter()
+        .map(|message| text(message))
+        .collect()
+}
+
+async fn all(mut missed: Missed) -> Vec<Arc<Message>> {
+    let mut all = Vec::new();
+    while !missed.is_empty() {
+        all.extend(missed.next().await.unwrap());
+    }
+    all
 }
 
 fn text(message: &Message) -> String {
@@ -304,7 +339,7 @@ async fn listen(hub: Arc<Hub>, channels: ChannelList, until: usize) -> Vec<Strin
             mid = message.id;
             got.push(text(message));
         };
-        missed.iter().for_each(|message| take(message));
+        all(missed).await.iter().for_each(|message| take(message));
         let mut live = Vec::new();
         let waited = tokio::time::timeout(Duration::from_millis(5), subscription.next(&mut live));
         // Nothing may have come.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::refusal;
 use super::statistics::Transport;
 use crate::body::Body;
+use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::Outgoing;
 use crate::hub::subscriber::Subscription;
 use crate::server::Core;
@@ -32,8 +33,10 @@ const SILENCE: &[u8] = b":\n\n";
 struct Events {
     core: Arc<Core>,
     subscription: Subscription,
-    /// What goes out before anything else.
+    /// What goes out before anything else,
     first: Option<Bytes>,
+    /// and behind it.
+    missed: Missed,
     every: Duration,
     /// Then the channels are no longer the newest: the browser comes back for others.
     until: Instant,
@@ -52,25 +55,30 @@ pub(crate) async fn serve<B>(
         .get("last-event-id")
         .and_then(|id| MessageId::parse(id.to_str().ok()?));
     let subscribed = core.app.hub.subscribe(core.index, &channels, mid).await;
-    let Ok((subscription, missed)) = subscribed else {
+    let Ok((mut subscription, mut missed)) = subscribed else {
         return refusal(Status::NoLastMessages);
     };
+    let Ok(piece) = missed.next().await else {
+        return refusal(Status::NoLastMessages);
+    };
+    subscription.will_come_again();
     let mut first = RETRY.as_bytes().to_vec();
     if mid.is_none() {
         // An id without data is kept by the browser, and no event to the page (WHATWG HTML 9.2.6).
         first.extend_from_slice(format!("id: {}\n\n", subscription.began_after()).as_bytes());
     }
-    for message in &missed {
+    for message in &piece {
         event(message, &mut first);
     }
     let events = Events {
         core: Arc::clone(core),
         subscription,
         first: Some(first.into()),
+        missed,
         every: core.app.config.push.ping_interval,
         until: Instant::now() + good_for,
     };
-    let mut response = Response::new(Body::Events(Box::pin(stream::unfold(events, next))));
+    let mut response = Response::new(Body::Pieces(Box::pin(stream::unfold(events, next))));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -84,6 +92,15 @@ pub(crate) async fn serve<B>(
 async fn next(mut events: Events) -> Option<(Bytes, Events)> {
     if let Some(first) = events.first.take() {
         return Some((first, events));
+    }
+    // Where it cannot be read the browser comes back with the last id.
+    let missed = events.missed.next().await.ok()?;
+    if !missed.is_empty() {
+        let mut piece = Vec::new();
+        for message in &missed {
+            event(message, &mut piece);
+        }
+        return Some((piece.into(), events));
     }
     let left = events.until.saturating_duration_since(Instant::now());
     if left.is_zero() {

@@ -3,15 +3,18 @@
 //! What is stored for the guest and has not expired goes to the user's private channel, each message
 //! once, however often the site says it.
 
+use std::sync::Arc;
+
 use http::{Method, Request, Response, StatusCode};
 use pullgate_compat::channel::{ChannelId, Receiver};
 use pullgate_compat::guest::GuestId;
-use pullgate_compat::message::MessageId;
+use pullgate_compat::message::{Message, MessageId};
+use tokio::task::spawn_blocking;
 
 use super::{answer, query};
 use crate::body::Body;
-use crate::history::Draft;
-use crate::hub::unix_time;
+use crate::history::{Archive, Draft};
+use crate::hub::{self, unix_time};
 use crate::server::App;
 
 /// Longest life of a message, seconds: behind it lie no channels with anything in them.
@@ -84,28 +87,77 @@ async fn forward(
     to: Receiver,
     now: u64,
 ) -> Result<usize, Failure> {
-    let after = app.state.moved(guest)?.unwrap_or(MessageId::MIN);
-    let stored = app.hub.stored(from, after).await?;
-    let Some(last) = stored.last().map(|message| message.id) else {
-        return Ok(0);
-    };
-    let drafts: Vec<Draft> = stored
-        .iter()
-        .filter_map(|message| {
-            let age = u32::try_from(now.saturating_sub(message.created.into())).ok()?;
-            Some(Draft {
-                receivers: vec![to],
-                signatures: Vec::new(),
-                body: message.body.clone(),
-                expiry: message.expiry.checked_sub(age).filter(|left| *left > 0)?,
-                sender: message.sender,
-            })
-        })
-        .collect();
-    let moved = drafts.len();
-    // Marked first: a message that is lost by a crash in between is better than one that comes twice
-    // with every login.
-    app.state.set_moved(guest, last)?;
-    app.hub.publish(drafts).await?;
-    Ok(moved)
+    let marks = Marks { app, guest };
+    loop {
+        let before = marks.read().await?;
+        let after = before.unwrap_or(MessageId::MIN);
+        let stored = app.hub.stored(from, after).await?;
+        let Some(last) = stored.last().map(|message| message.id) else {
+            return Ok(0);
+        };
+        // Marked first: a message that is lost by a crash in between is better than one that comes twice
+        // with every login.
+        if !marks.exchange(before, last).await? {
+            // Another login has moved them: this one moves what is left.
+            continue;
+        }
+        let drafts: Vec<Draft> = stored
+            .iter()
+            .filter_map(|message| draft(message, to, now))
+            .collect();
+        let moved = drafts.len();
+        let published = app.hub.publish(drafts).await;
+        if let Err(hub::Refused::Overloaded(_)) = &published {
+            // Nothing was accepted, and the site is told to try again.
+            marks.exchange(Some(last), after).await?;
+        }
+        published?;
+        return Ok(moved);
+    }
+}
+
+/// The message for the user, for what is left of its life.
+fn draft(message: &Message, to: Receiver, now: u64) -> Option<Draft> {
+    let age = u32::try_from(now.saturating_sub(message.created.into())).ok()?;
+    Some(Draft {
+        receivers: vec![to],
+        signatures: Vec::new(),
+        body: message.body.clone(),
+        expiry: message.expiry.checked_sub(age).filter(|left| *left > 0)?,
+        sender: message.sender,
+    })
+}
+
+/// The last of a guest's messages that was moved: in Redis if there is one, so that it holds for all nodes.
+struct Marks<'a> {
+    app: &'a App,
+    guest: GuestId,
+}
+
+impl Marks<'_> {
+    async fn read(&self) -> Result<Option<MessageId>, Failure> {
+        if let Archive::Redis(redis) = self.app.hub.archive() {
+            let mark = redis.value(&self.key()).await?;
+            return Ok(mark.and_then(|mark| MessageId::parse(&mark)));
+        }
+        let (state, guest) = (Arc::clone(&self.app.state), self.guest);
+        // Here and below: a core does not wait for the disk.
+        Ok(spawn_blocking(move || state.moved(guest)).await??)
+    }
+
+    /// Sets the mark; false if it is not `from` any more.
+    async fn exchange(&self, from: Option<MessageId>, to: MessageId) -> Result<bool, Failure> {
+        if let Archive::Redis(redis) = self.app.hub.archive() {
+            let (from, to) = (from.map(|from| from.to_string()), to.to_string());
+            // What is not behind the mark has expired when the mark does.
+            let key = self.key();
+            return Ok(redis.exchange(&key, from.as_deref(), &to, DAY).await?);
+        }
+        let (state, guest) = (Arc::clone(&self.app.state), self.guest);
+        Ok(spawn_blocking(move || state.set_moved(guest, from, to)).await??)
+    }
+
+    fn key(&self) -> String {
+        format!("pullgate:moved:{}", self.guest.number())
+    }
 }

@@ -130,12 +130,12 @@ mod tests {
             .map(|asked| Signed::of(GuestId::new(17).unwrap(), keys, &key, *asked, true).private);
         let list = signed.collect::<Vec<_>>().join("/");
         let channels = ChannelList::parse(&list, &key, Role::Subscriber);
-        let (_, missed) = hub
+        let (_, mut missed) = hub
             .subscribe(0, &channels, Some(MessageId::MIN))
             .await
             .unwrap();
         let text = |message: &Arc<Message>| String::from_utf8_lossy(message.body.as_bytes()).into();
-        missed.iter().map(text).collect()
+        missed.next().await.unwrap().iter().map(text).collect()
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use super::binary::{self, Outcome, Refused};
 use super::numbers::{BadNumbers, Numbers};
 use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
-use crate::body::{Body, Streamed};
+use crate::body::{Body, BodyError, Streamed};
 use crate::history::Draft;
 use crate::hub::{self, unix_time};
 use crate::server::App;
@@ -24,36 +24,35 @@ use crate::server::App;
 pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Body> {
     let query = query(&request);
     let binary = query.first("binaryMode").is_some_and(|mode| mode == "true");
-    let to = match (query.first("USER_ID"), request.method()) {
+    let numbers = match (query.first("USER_ID"), request.method()) {
         (Some(numbers), &Method::POST) => match by_number(app, &numbers) {
-            Ok(numbers) => To::Numbers(numbers),
+            Ok(numbers) => Some(numbers),
             Err(bad) => return answer(StatusCode::BAD_REQUEST, bad.to_string()),
         },
-        (Some(_) | None, _) => To::Channels(channels(query, &app.signature, Role::Publisher)),
+        (Some(_) | None, _) => None,
     };
-    match (request.method(), to) {
-        (&Method::POST, To::Numbers(numbers)) if binary => {
+    let channels = channels(query, &app.signature, Role::Publisher);
+    match (request.method(), numbers) {
+        (&Method::POST, Some(numbers)) if binary => {
             protobuf(app, request, Rights::TrustedByNumber, Some(&numbers)).await
         }
-        (&Method::POST, _) if binary => protobuf(app, request, Rights::Trusted, None).await,
-        (&Method::POST, to) => text(app, &to, request).await,
-        (&Method::GET, To::Channels(channels)) => online(app, &channels, binary).await,
+        (&Method::POST, None) if binary => protobuf(app, request, Rights::Trusted, None).await,
+        (&Method::POST, numbers) => text(app, &To { channels, numbers }, request).await,
+        (&Method::GET, _) => online(app, &channels, binary).await,
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
 }
 
-/// To whom a publish goes.
-enum To<'a> {
-    Channels(ChannelList),
-    Numbers(Numbers<'a>),
+/// To whom a text goes: channels, guests, or both, as one message, of which nobody has two copies.
+struct To<'a> {
+    channels: ChannelList,
+    numbers: Option<Numbers<'a>>,
 }
 
 impl To<'_> {
     fn receivers(&self, expiry: u32) -> Vec<Receiver> {
-        match self {
-            Self::Channels(channels) => channels.receivers().collect(),
-            Self::Numbers(numbers) => numbers.receivers(expiry),
-        }
+        let guests = self.numbers.iter().flat_map(|to| to.receivers(expiry));
+        self.channels.receivers().chain(guests).collect()
     }
 }
 
@@ -80,7 +79,7 @@ pub(crate) async fn refuse_order(app: &App, request: Request<Incoming>) -> Respo
     match collect(app, request.into_body()).await {
         Ok(body) if body.is_empty() => refusal(Status::EmptyRequest),
         Ok(_) => refusal(Status::WrongRequestSignature),
-        Err(Uncollected) => too_large(),
+        Err(uncollected) => uncollected.into(),
     }
 }
 
@@ -90,8 +89,9 @@ async fn protobuf(
     rights: Rights,
     to: Option<&Numbers<'_>>,
 ) -> Response<Body> {
-    let Ok(body) = collect(app, request.into_body()).await else {
-        return too_large();
+    let body = match collect(app, request.into_body()).await {
+        Ok(body) => body,
+        Err(uncollected) => return uncollected.into(),
     };
     match binary::carry_out(app, &body, rights, to).await {
         Ok(Outcome::Published) => answer(StatusCode::OK, ""),
@@ -103,8 +103,9 @@ async fn protobuf(
 
 async fn text(app: &App, to: &To<'_>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let Ok(body) = collect(app, body).await else {
-        return too_large();
+    let body = match collect(app, body).await {
+        Ok(body) => body,
+        Err(uncollected) => return uncollected.into(),
     };
     let expiry = Expiry::from_header(expiry_header(&head.headers).as_deref()).seconds();
     let receivers = to.receivers(expiry);
@@ -133,15 +134,6 @@ fn try_again(why: &hub::Refused) -> Response<Body> {
         tracing::warn!(%why, "a publish was refused");
     }
     answer(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
-}
-
-fn too_large() -> Response<Body> {
-    let mut response = answer(StatusCode::PAYLOAD_TOO_LARGE, "");
-    response.headers_mut().insert(
-        header::CONNECTION,
-        header::HeaderValue::from_static("close"),
-    );
-    response
 }
 
 /// `{"infos":[…]}`: the private channels somebody listens to, as asked.
@@ -184,8 +176,33 @@ fn expiry_header(headers: &HeaderMap) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// The body is larger than allowed, or did not come whole.
-struct Uncollected;
+/// Why a body was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Uncollected {
+    #[error("the body is larger than push.limits.max_payload")]
+    TooLarge,
+    #[error("the body: {0}")]
+    Cut(#[from] BodyError),
+}
+
+impl From<Uncollected> for Response<Body> {
+    fn from(uncollected: Uncollected) -> Self {
+        let status = match uncollected {
+            Uncollected::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Uncollected::Cut(BodyError::Silent(_)) => StatusCode::REQUEST_TIMEOUT,
+            Uncollected::Cut(BodyError::Broken(_) | BodyError::Aborted(_)) => {
+                StatusCode::BAD_REQUEST
+            }
+        };
+        tracing::info!(why = %uncollected, "a publish was refused");
+        let mut response = answer(status, "");
+        response.headers_mut().insert(
+            header::CONNECTION,
+            header::HeaderValue::from_static("close"),
+        );
+        response
+    }
+}
 
 async fn collect(app: &App, body: Incoming) -> Result<Bytes, Uncollected> {
     let limit = app.config.push.limits.max_payload;
@@ -193,13 +210,13 @@ async fn collect(app: &App, body: Incoming) -> Result<Bytes, Uncollected> {
     // Copied, because a message may be kept: a piece of the connection's buffer would keep all of it.
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Uncollected)?.into_data() else {
+        let Ok(data) = frame?.into_data() else {
             continue;
         };
         if whole.len() + data.len() > limit {
-            return Err(Uncollected);
+            return Err(Uncollected::TooLarge);
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.into())
+    Ok(whole.into_boxed_slice().into())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, EXPIRES, HeaderValue,
 };
@@ -18,6 +19,7 @@ use super::{
     websocket::{self, handshake},
 };
 use crate::body::Body;
+use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
 use crate::server::Core;
@@ -28,7 +30,10 @@ const LONG_AGO: &str = "Thu, 01 Jan 1973 11:11:01 GMT";
 /// Serves the `sub` paths.
 pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> {
     let query = query(&request);
-    let channels = channels(query, &core.app.signature, Role::Subscriber);
+    let mut channels = channels(query, &core.app.signature, Role::Subscriber);
+    if let Some(guests) = core.app.guest_push() {
+        guests.join(request.headers(), &mut channels);
+    }
     let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
     let format = match query.first("binaryMode").as_deref() {
         Some("true") => Format::Binary,
@@ -54,11 +59,14 @@ async fn poll(
 ) -> Response<Body> {
     let _connected = core.app.statistics.connected(Transport::Poll);
     let subscribed = core.app.hub.subscribe(core.index, channels, mid).await;
-    let Ok((subscription, missed)) = subscribed else {
+    let Ok((mut subscription, mut missed)) = subscribed else {
         return poll_refusal(Status::NoLastMessages);
     };
-    if !missed.is_empty() {
-        return messages(&missed, format);
+    subscription.will_come_again();
+    match missed.next().await {
+        Ok(first) if first.is_empty() => {}
+        Ok(first) => return messages(&first, missed, format),
+        Err(_) => return poll_refusal(Status::NoLastMessages),
     }
     let mut queued = Vec::new();
     match timeout(
@@ -68,11 +76,10 @@ async fn poll(
     .await
     {
         Ok(Ok(())) => {
-            let queued: Vec<_> = queued
-                .iter()
-                .map(|outgoing| Arc::clone(outgoing.message()))
-                .collect();
-            messages(&queued, format)
+            subscription.take_queued(&mut queued);
+            missed.extend(&queued);
+            let first = missed.next().await.unwrap_or_default();
+            messages(&first, missed, format)
         }
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
         Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => {
@@ -81,12 +88,23 @@ async fn poll(
     }
 }
 
-fn messages(messages: &[Arc<Message>], format: Format) -> Response<Body> {
-    let body = caught_up(messages, format);
-    match format {
-        Format::Text => answer(StatusCode::OK, body),
-        Format::Binary => binary_answer(body),
+/// Whole where that is one piece. Else the rest is read as the client takes it; where it cannot be read the
+/// answer ends, and the client asks for what comes after its last message.
+fn messages(first: &[Arc<Message>], rest: Missed, format: Format) -> Response<Body> {
+    let first = caught_up(first, format);
+    let mut response = match format {
+        Format::Text => answer(StatusCode::OK, first.clone()),
+        Format::Binary => binary_answer(first.clone()),
+    };
+    if !rest.is_empty() {
+        let next = move |mut rest: Missed| async move {
+            let piece = rest.next().await.ok().filter(|piece| !piece.is_empty())?;
+            Some((caught_up(&piece, format), rest))
+        };
+        let pieces = stream::iter([first]).chain(stream::unfold(rest, next));
+        *response.body_mut() = Body::Pieces(Box::pin(pieces));
     }
+    response
 }
 
 /// Nothing came. Without a `mid` the answer names the newest stored id, but none that was given while

@@ -1,53 +1,46 @@
 //! Websocket subscribers (RFC 6455). In binary mode they may also publish.
 
 pub(crate) mod handshake;
+mod outbox;
+mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use pullgate_compat::channel::ChannelList;
-use pullgate_compat::message::{Message, MessageId};
+use pullgate_compat::message::MessageId;
 use pullgate_compat::status::Status;
+use pullgate_compat::websocket::{CloseCode, CloseFrame, Event, Opcode, encode_close};
 use pullgate_compat::wire::Rights;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, interval_at, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::binary::{self, Outcome, Refused};
 use super::statistics::Transport;
 use crate::body::Body;
-use crate::hub::outgoing::{Format, Outgoing, caught_up};
+use crate::hub::catch_up::Missed;
+use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
 use crate::server::{Core, Counted};
+use socket::{Broken, Socket, Step};
 
 /// How long a closing client may take to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Tells a client to come back: RFC 6455's registry, "try again later".
-const TRY_AGAIN: u16 = 1013;
-
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
 /// A place in the hub, and what was missed before.
-type Subscribed = (Subscription, Vec<Arc<Message>>);
+type Subscribed = (Subscription, Missed);
 
 /// Why a connection ends.
 enum End {
-    /// The peer closed, or broke the protocol, and was answered.
-    Peer,
+    /// The client has gone.
+    Gone,
     /// It did not answer a ping, or takes nothing.
     Silent,
-    /// We close it.
-    Close(u16, String),
+    /// Either side says goodbye.
+    Close(Option<CloseFrame>),
 }
 
 /// Answers the handshake and serves the connection in a task of its own. Whoever is told that the websocket is
@@ -84,6 +77,7 @@ pub(crate) async fn accept(
     accepted.into()
 }
 
+/// An idle connection costs what this future takes. So what it seldom does is boxed while it does it.
 async fn serve(
     core: Arc<Core>,
     upgrade: OnUpgrade,
@@ -92,186 +86,203 @@ async fn serve(
     format: Format,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
-    let limits = &core.app.config.push.limits;
-    // Small buffers: an idle connection must cost little.
-    let config = WebSocketConfig::default()
-        .read_buffer_size(512)
-        .write_buffer_size(0)
-        .max_message_size(Some(limits.max_payload))
-        .max_frame_size(Some(limits.max_payload));
-    let mut socket =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let Some(socket) = Socket::new(upgraded, core.app.config.push.limits.max_payload) else {
+        return tracing::error!("a websocket is not on a connection of ours");
+    };
+    let mut client = Client {
+        core,
+        socket,
+        rights,
+        format,
+    };
     let end = match subscribed {
-        Ok(subscribed) => converse(&core, &mut socket, subscribed, rights, format).await,
+        Ok(subscribed) => client.converse(subscribed).await,
         Err(status) => refused(status),
     };
-    if let End::Close(code, reason) = end {
-        let frame = CloseFrame {
-            code: CloseCode::from(code),
-            reason: reason.into(),
+    if let End::Close(goodbye) = end {
+        // Beyond this time the client does not keep to the protocol: it is cut off.
+        let _ = Box::pin(timeout(CLOSE_TIMEOUT, client.close(goodbye))).await;
+    }
+}
+
+/// One client's end of the connection.
+struct Client {
+    core: Arc<Core>,
+    socket: Socket,
+    rights: Rights,
+    format: Format,
+}
+
+/// What is known of a client that listens.
+struct Listening {
+    subscription: Subscription,
+    /// Whether it has answered the last ping.
+    answered: bool,
+    next_ping: Instant,
+}
+
+impl Client {
+    /// Everything between the handshake and the end.
+    async fn converse(&mut self, (subscription, missed): Subscribed) -> End {
+        let core = Arc::clone(&self.core);
+        let _connected = core.app.statistics.connected(Transport::Websocket);
+        let mut listening = Listening {
+            subscription,
+            answered: true,
+            next_ping: Instant::now() + core.app.config.push.ping_interval,
         };
-        // Beyond this time the peer does not keep to the protocol: it is cut off.
-        let _ = timeout(CLOSE_TIMEOUT, close(&core, socket, frame, rights, format)).await;
-    }
-}
-
-/// Says goodbye and waits for the peer's own close frame, behind which the stream ends.
-///
-/// Requests that the peer sent before it read our close are carried out as any other.
-async fn close(
-    core: &Core,
-    mut socket: Socket,
-    goodbye: CloseFrame,
-    rights: Rights,
-    format: Format,
-) {
-    if socket.close(Some(goodbye)).await.is_err() {
-        return;
-    }
-    loop {
-        match socket.next().await {
-            Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) if format == Format::Binary => {
-                // There is nobody left to tell.
-                let _ = binary::carry_out(&core.app, &request.into_data(), rights, None).await;
-            }
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => break,
+        match Box::pin(self.catch_up(missed, &mut listening)).await {
+            Err(end) => end,
+            Ok(()) => loop {
+                if let Err(end) = self.step(&mut listening).await {
+                    break end;
+                }
+            },
         }
     }
-    // A peer that broke the protocol, or had more to say, must still get to read why it is closed:
-    // bytes of its that nobody has read would make the kernel reset the connection.
-    let stream = socket.get_mut();
-    let mut rest = [0; 4096];
-    if stream.shutdown().await.is_ok() {
-        while matches!(stream.read(&mut rest).await, Ok(1..)) {}
-    }
-}
 
-/// Everything between the handshake and the end.
-async fn converse(
-    core: &Core,
-    socket: &mut Socket,
-    (subscription, missed): Subscribed,
-    rights: Rights,
-    format: Format,
-) -> End {
-    let _connected = core.app.statistics.connected(Transport::Websocket);
-    let send_timeout = core.app.config.server.send_timeout;
-    if !missed.is_empty()
-        && let Err(end) = send(
-            socket,
-            frame(caught_up(&missed, format), format),
-            send_timeout,
-        )
-        .await
-    {
-        return end;
+    /// Sends what was missed, a piece behind the other as the client takes them.
+    async fn catch_up(&mut self, mut missed: Missed, listening: &mut Listening) -> Result<(), End> {
+        loop {
+            let piece = missed.next().await;
+            let piece = piece.map_err(|_| refused(Status::NoLastMessages))?;
+            if piece.is_empty() {
+                return Ok(());
+            }
+            self.send([caught_up(&piece, self.format)].into_iter());
+            drop(piece);
+            while !self.socket.is_idle() {
+                self.step(listening).await?;
+            }
+        }
     }
-    drop(missed);
-    let every = core.app.config.push.ping_interval;
-    let mut pings = interval_at(Instant::now() + every, every);
-    let mut answered = true;
-    let mut queued: Vec<Arc<Outgoing>> = Vec::new();
-    loop {
+
+    /// Waits for whatever comes first, and does it. A client that has not taken all is sent nothing but
+    /// answers: messages wait in the hub, and what it does not take in time ends the connection.
+    async fn step(&mut self, listening: &mut Listening) -> Result<(), End> {
+        let is_idle = self.socket.is_idle();
+        let until = match is_idle {
+            true => listening.next_ping,
+            false => self.socket.silent_since() + self.core.app.config.server.send_timeout,
+        };
+        let mut queued = Vec::new();
         tokio::select! {
-            live = subscription.next(&mut queued) => match live {
-                Ok(()) => {
-                    let joined = joined(&std::mem::take(&mut queued), format);
-                    if let Err(end) = send(socket, joined, send_timeout).await {
-                        return end;
-                    }
-                }
-                Err(Closed::Evicted) => return refused(Status::TooManyConnections),
-                Err(Closed::TooSlow) => return End::Close(TRY_AGAIN, "Too slow".into()),
-                Err(Closed::Drained) => return End::Close(CloseCode::Away.into(), String::new()),
+            live = listening.subscription.next(&mut queued), if is_idle => {
+                live.map_err(given_up)?;
+                let format = self.format;
+                self.send(queued.iter().map(|outgoing| outgoing.encoded(format).clone()));
+            }
+            step = self.socket.step() => match step? {
+                // Only who is there takes something late.
+                Step::Taken { late } => listening.answered |= late,
+                Step::Received(event) => Box::pin(self.received(event, listening)).await?,
             },
-            received = socket.next() => match received {
-                Some(Ok(Frame::Pong(_))) => {
-                    answered = true;
-                    subscription.alive();
+            () = sleep_until(until) => {
+                if !is_idle || !std::mem::take(&mut listening.answered) {
+                    return Err(End::Silent);
                 }
-                Some(Ok(Frame::Binary(_) | Frame::Text(_))) if format == Format::Text => {}
-                Some(Ok(request @ (Frame::Binary(_) | Frame::Text(_)))) => {
-                    match answer_request(core, &request.into_data(), rights).await {
-                        Ok(None) => {}
-                        Ok(Some(answer)) => {
-                            if let Err(end) = send(socket, answer, send_timeout).await {
-                                return end;
-                            }
-                        }
-                        Err(end) => return end,
-                    }
-                }
-                Some(Ok(Frame::Ping(_) | Frame::Close(_) | Frame::Frame(_))) => {}
-                Some(Err(error)) => return broken(&error),
-                None => return End::Peer,
-            },
-            _ = pings.tick() => {
-                if !std::mem::take(&mut answered) {
-                    return End::Silent;
-                }
-                if let Err(end) = send(socket, Frame::Ping(Bytes::from_static(b"ws ping")), send_timeout).await {
-                    return end;
-                }
+                self.socket.frame(Opcode::Ping, b"ws ping");
+                listening.next_ping = Instant::now() + self.core.app.config.push.ping_interval;
             }
         }
+        listening.subscription.has_room(self.socket.waiting());
+        Ok(())
     }
-}
 
-async fn send(socket: &mut Socket, frame: Frame, within: Duration) -> Result<(), End> {
-    match timeout(within, socket.send(frame)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Peer),
-        Err(_) => Err(End::Silent),
-    }
-}
-
-/// Carries out what a client asks for in binary mode.
-async fn answer_request(core: &Core, request: &[u8], rights: Rights) -> Result<Option<Frame>, End> {
-    match binary::carry_out(&core.app, request, rights, None).await {
-        Ok(Outcome::Published) => Ok(None),
-        Ok(Outcome::Answer(batch)) => Ok(Some(Frame::Binary(batch.into()))),
-        Err(Refused::Status(status)) => Err(refused(status)),
-        Err(Refused::Hub(why)) => Err(End::Close(TRY_AGAIN, why.to_string())),
-    }
-}
-
-/// What was queued goes out as one frame.
-fn joined(queued: &[Arc<Outgoing>], format: Format) -> Frame {
-    match queued {
-        [one] => frame(one.encoded(format).clone(), format),
-        many => {
-            let parts: Vec<&[u8]> = many
-                .iter()
-                .map(|outgoing| outgoing.encoded(format).as_ref())
-                .collect();
-            frame(parts.concat().into(), format)
+    async fn received(&mut self, event: Event, listening: &mut Listening) -> Result<(), End> {
+        match event {
+            Event::Ping(payload) => self.reply(Opcode::Pong, &payload, listening),
+            Event::Pong(_) => {
+                listening.answered = true;
+                listening.subscription.alive();
+                Ok(())
+            }
+            Event::Text(_) | Event::Binary(_) if self.format == Format::Text => Ok(()),
+            Event::Text(request) | Event::Binary(request) => {
+                match Box::pin(self.carry_out(request)).await? {
+                    None => Ok(()),
+                    Some(answer) => self.reply(Opcode::Binary, &answer, listening),
+                }
+            }
+            Event::Close(goodbye) => Err(End::Close(goodbye)),
         }
     }
+
+    /// Carries out what a client asks for in binary mode; an answer, if there is one.
+    async fn carry_out(&self, request: Vec<u8>) -> Result<Option<Vec<u8>>, End> {
+        match binary::carry_out(&self.core.app, &request, self.rights, None).await {
+            Ok(Outcome::Published) => Ok(None),
+            Ok(Outcome::Answer(batch)) => Ok(Some(batch)),
+            Err(Refused::Status(status)) => Err(refused(status)),
+            Err(Refused::Hub(why)) => Err(closed(CloseCode::TRY_AGAIN, why.to_string())),
+        }
+    }
+
+    /// Messages as one frame. Bodies were made UTF-8 when they were published.
+    fn send(&mut self, messages: impl Iterator<Item = Bytes> + Clone) {
+        let opcode = match self.format {
+            Format::Text => Opcode::Text,
+            Format::Binary => Opcode::Binary,
+        };
+        self.socket.message(opcode, messages);
+    }
+
+    /// What the client asked for waits with all else, in the same bound.
+    fn reply(&mut self, opcode: Opcode, payload: &[u8], listening: &Listening) -> Result<(), End> {
+        let alone = self.socket.is_idle();
+        self.socket.frame(opcode, payload);
+        match alone || listening.subscription.has_room(self.socket.waiting()) {
+            true => Ok(()),
+            false => Err(given_up(Closed::TooSlow)),
+        }
+    }
+
+    /// Says goodbye and waits for the client's own close frame, behind which the stream ends.
+    ///
+    /// Requests that the client sent before it read our close are carried out as any other.
+    async fn close(mut self, goodbye: Option<CloseFrame>) {
+        let payload = encode_close(goodbye.as_ref());
+        self.socket.frame(Opcode::Close, &payload);
+        while self.socket.is_listening() {
+            match self.socket.step().await {
+                Ok(Step::Received(Event::Text(request) | Event::Binary(request)))
+                    if self.format == Format::Binary =>
+                {
+                    // There is nobody left to tell.
+                    let _ = self.carry_out(request).await;
+                }
+                Ok(Step::Received(_) | Step::Taken { .. }) | Err(Broken::Violation(_)) => {}
+                Err(Broken::Gone) => return,
+            }
+        }
+        let _ = self.socket.finish().await;
+    }
 }
 
-/// Bodies were made UTF-8 when they were published.
-fn frame(bytes: Bytes, format: Format) -> Frame {
-    match format {
-        Format::Text => Frame::Text(Utf8Bytes::try_from(bytes).unwrap_or_default()),
-        Format::Binary => Frame::Binary(bytes),
-    }
+fn closed(code: CloseCode, reason: impl Into<String>) -> End {
+    let reason = reason.into();
+    End::Close(Some(CloseFrame { code, reason }))
 }
 
 fn refused(status: Status) -> End {
-    End::Close(status.code(), status.reason())
+    let code = CloseCode::new(status.code()).unwrap_or(CloseCode::POLICY);
+    closed(code, status.reason())
 }
 
-/// The close code for what a peer did wrong (RFC 6455 7.4.1).
-fn broken(error: &Error) -> End {
-    #[allow(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other error ends the transport"
-    )]
-    match error {
-        Error::Capacity(_) => End::Close(CloseCode::Size.into(), String::new()),
-        Error::Utf8(_) => End::Close(CloseCode::Invalid.into(), String::new()),
-        Error::Protocol(_) => End::Close(CloseCode::Protocol.into(), String::new()),
-        _ => End::Peer,
+/// The hub let the client go.
+fn given_up(why: Closed) -> End {
+    match why {
+        Closed::Evicted => refused(Status::TooManyConnections),
+        Closed::TooSlow => closed(CloseCode::TRY_AGAIN, "Too slow"),
+        Closed::Drained => closed(CloseCode::AWAY, ""),
+    }
+}
+
+impl From<Broken> for End {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Gone => Self::Gone,
+            Broken::Violation(violation) => closed(violation.code(), ""),
+        }
     }
 }

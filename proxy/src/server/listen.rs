@@ -135,7 +135,8 @@ impl Accepting {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // Fails where the client has gone already, which its connection will tell.
+                let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), peer.ip()))
             }
             Self::Unix(listener) => {

@@ -6,24 +6,22 @@ use std::time::Instant;
 
 use data_encoding::HEXLOWER;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, request};
+use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
+use tracing::Level;
 
-use super::{Core, rest};
+use super::{Core, Counted, head, rest};
 use crate::admin;
 use crate::body::Body;
 use crate::config::Role;
-use crate::error::Error;
+use crate::error::{Answer, Error};
 use crate::guest;
 use crate::push::{self, websocket::handshake};
 use crate::route::Route;
-use crate::upstream::{self, RequestBody, headers, headers::Visitor, tunnel};
+use crate::upstream::{self, headers, tunnel, upload::RequestBody, visitor::Visitor};
 
 /// By this header of an answer the site says that the visitor is no guest any more.
 const RELEASE: &str = "pull-user-release";
-
-/// Longest path and query.
-const MAX_TARGET: usize = 16 << 10;
 
 /// Answers one request; every error becomes one response and one log line.
 pub(crate) async fn answer(
@@ -50,12 +48,12 @@ pub(crate) async fn answer(
         Ok(response) => response,
         Err(error) => page(&error),
     };
-    if let Some((method, target)) = line {
+    if let Some((method, uri)) = line {
         tracing::info!(
             target: "access",
             client = %visitor.address,
             %method,
-            target,
+            uri,
             status = response.status().as_u16(),
             ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         );
@@ -71,13 +69,9 @@ async fn dispatch(
     visitor: &Visitor,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
-    check(&request)?;
+    head::check(&request)?;
     let push = &core.app.config.push;
-    let trusted = role == Role::Publish
-        || push
-            .publish_allow
-            .iter()
-            .any(|network| network.contains(&visitor.address));
+    let trusted = role == Role::Publish || visitor.address.is_in(&push.publish_allow);
     match route {
         Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
         Route::Publish
@@ -97,42 +91,13 @@ async fn dispatch(
         Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),
         Route::Login => Ok(push::login::serve(&core.app, &request).await),
         Route::Pullgate => match core.app.guest_push() {
-            Some(guests) => Ok(rest::pullgate(core, guests, &request).await),
+            Some(guests) => Ok(rest::pullgate(core, guests, request).await),
             None => site(core, peer, visitor, request).await,
         },
         Route::Site => site(core, peer, visitor, request).await,
-        Route::Admin => Ok(admin::serve(&core.app, request.uri().path())),
+        Route::Admin => Ok(admin::serve(&core.app, request).await),
         Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
     }
-}
-
-/// What hyper lets through and a back end could read differently.
-fn check(request: &Request<Incoming>) -> Result<(), Error> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, None) if request.version() == http::Version::HTTP_10 => {}
-        (Some(host), None) => {
-            if let Some(authority) = request.uri().authority()
-                && !host
-                    .as_bytes()
-                    .eq_ignore_ascii_case(authority.as_str().as_bytes())
-            {
-                return Err(Error::HostMismatch);
-            }
-        }
-        (None | Some(_), _) => return Err(Error::Host),
-    }
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err(Error::Method(request.method().clone()));
-    }
-    if request
-        .uri()
-        .path_and_query()
-        .is_some_and(|target| target.as_str().len() > MAX_TARGET)
-    {
-        return Err(Error::TargetTooLong);
-    }
-    Ok(())
 }
 
 /// On to the site, as the visitor that we know.
@@ -148,8 +113,8 @@ async fn site(
     headers::remove_hop_by_hop(&mut parts.headers);
     headers::remove_forged(&mut parts.headers, &[&guest.header, &guest.token_header]);
     parts.headers.remove(header::EXPECT);
-    headers::add_forwarded(&mut parts.headers, peer, visitor);
     add_host(&mut parts, core);
+    headers::add_forwarded(&mut parts.headers, peer, visitor);
     let cookie = core
         .app
         .guests
@@ -157,7 +122,10 @@ async fn site(
         .and_then(|guests| guests.identify(&mut parts, visitor));
 
     let mut response = if websocket {
-        tunnel::forward(&core.pool, Request::from_parts(parts, body)).await?
+        {
+            let request = Request::from_parts(parts, body);
+            tunnel::forward(&core.pool, request, Counted::new(&core.app)).await?
+        }
     } else {
         let mut response = match core.app.guest_push() {
             Some(guests) if guest::rest::may_be(&parts) => {
@@ -182,26 +150,35 @@ async fn site(
     Ok(response)
 }
 
-/// HTTP/1.1 to the site needs a Host, which a client of HTTP/1.0 may leave out.
+/// HTTP/1.1 to the site needs a Host, which the client may have named in the target, or not at all (HTTP/1.0).
 fn add_host(parts: &mut request::Parts, core: &Core) {
-    if !parts.headers.contains_key(header::HOST)
-        && let Ok(host) = HeaderValue::try_from(core.pool.host())
-    {
+    if parts.headers.contains_key(header::HOST) {
+        return;
+    }
+    let host = match parts.uri.authority() {
+        Some(authority) => HeaderValue::try_from(authority.as_str()),
+        None => HeaderValue::try_from(core.pool.host()),
+    };
+    if let Ok(host) = host {
         parts.headers.insert(header::HOST, host);
     }
 }
 
 /// The page of an error: what happened, and the id under which the log says why.
 fn page(error: &Error) -> Response<Body> {
-    let (status, sentence) = error.answer();
+    let Answer {
+        status,
+        sentence,
+        level,
+        closes,
+    } = error.answer();
     let mut id = [0; 8];
     // Without randomness the page still says what happened.
     let _ = getrandom::fill(&mut id);
     let id = HEXLOWER.encode(&id);
-    if status.is_server_error() {
-        tracing::error!(request = id, %error, "{}", status.as_u16());
-    } else {
-        tracing::debug!(request = id, %error, "{}", status.as_u16());
+    match level {
+        Level::ERROR => tracing::error!(request = id, %error, "{}", status.as_u16()),
+        _ => tracing::info!(request = id, %error, "{}", status.as_u16()),
     }
     let title = status.canonical_reason().unwrap_or("Error");
     let body = format!(
@@ -217,8 +194,7 @@ fn page(error: &Error) -> Response<Body> {
     );
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if error.is_about_the_head() {
-        // What comes behind such a head may not be what it seems.
+    if closes {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -6,28 +6,37 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
+use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use pullgate_compat::guest::GuestId;
 
 use super::Core;
-use crate::body::{Body, Streamed};
+use crate::body::{Body, BodyError, Streamed};
 use crate::error::Error;
 use crate::guest::Guests;
 use crate::guest::channels::Signed;
 use crate::guest::page;
-use crate::guest::rest::{self, Facts, Place};
+use crate::guest::rest::{self, Facts, Module, Place};
 use crate::hub::unix_time;
+use crate::layers;
 use crate::push;
-use crate::upstream::{self, RequestBody};
+use crate::upstream::{self, upload::RequestBody};
 
 /// Serves `/pullgate/` to a guest's browser.
-pub(super) async fn pullgate<B>(
+pub(super) async fn pullgate<B: HttpBody>(
     core: &Arc<Core>,
     guests: &Guests,
-    request: &Request<B>,
+    request: Request<B>,
 ) -> Response<Body> {
+    layers::around(request, async |request| {
+        for_guests(core, guests, &request).await
+    })
+    .await
+}
+
+async fn for_guests<B>(core: &Arc<Core>, guests: &Guests, request: &Request<B>) -> Response<Body> {
     if request.method() != Method::GET {
         return push::answer(StatusCode::NOT_FOUND, "");
     }
@@ -85,7 +94,12 @@ pub(super) async fn config(
     let body = Streamed::new(body, core.app.config.server.body_timeout);
     let form = match Limited::new(body, rest::MAX_FORM).collect().await {
         Ok(form) => form.to_bytes(),
-        Err(_) => return Ok(push::answer(StatusCode::BAD_REQUEST, "")),
+        Err(error) => {
+            return match error.downcast::<BodyError>() {
+                Ok(cut) => Err(Error::Upload(*cut)),
+                Err(_) => Ok(push::answer(StatusCode::BAD_REQUEST, "")),
+            };
+        }
     };
     let Some(asked) = rest::asked(&parts, &form) else {
         return upstream::forward(&core.pool, parts, RequestBody::whole(form)).await;
@@ -100,7 +114,7 @@ pub(super) async fn config(
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let shared = ask_module(core, parts, guest).await;
+    let module = ask_module(core, parts, guest).await.unwrap_or(Module::NONE);
     let config = &core.app.config;
     let paths = &config.push.paths;
     let version = config.guest.push.version;
@@ -114,7 +128,7 @@ pub(super) async fn config(
             rest: &first(&paths.rest),
         },
         channels: signed(core, guests, guest, version > 3),
-        shared,
+        module,
         ttl: config
             .guest
             .push
@@ -127,12 +141,8 @@ pub(super) async fn config(
     Ok(json(StatusCode::OK, rest::answer(&asked, &facts)))
 }
 
-/// The module's shared channel, which it gives to guests too; `None` for a site without the module.
-async fn ask_module(
-    core: &Core,
-    mut parts: request::Parts,
-    guest: GuestId,
-) -> Option<serde_json::Value> {
+/// What the module answers to guests, who get its shared channel at least; `None` for a site without it.
+async fn ask_module(core: &Core, mut parts: request::Parts, guest: GuestId) -> Option<Module> {
     parts.uri = http::Uri::from_static("/rest/pull.config.get.json");
     for name in [header::ACCEPT_ENCODING, header::CONTENT_LENGTH] {
         parts.headers.remove(name);
@@ -147,7 +157,7 @@ async fn ask_module(
         .ok()
         .filter(|response| response.status() == StatusCode::OK)?;
     let body = Limited::new(response.into_body(), rest::MAX_FORM);
-    rest::shared_of(&body.collect().await.ok()?.to_bytes())
+    Some(Module::of(&body.collect().await.ok()?.to_bytes()))
 }
 
 fn json(status: StatusCode, body: String) -> Response<Body> {

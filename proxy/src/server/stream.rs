@@ -1,16 +1,79 @@
 //! A TCP or unix socket connection.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::process::{Resource, getrlimit};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
+
+/// What the kernel may keep of one client beyond what is on its way, bytes.
+const MAX_UNSENT: u32 = 64 << 10;
+
+/// The last file descriptors, which the administrator alone gets. A new one always has the lowest free number, so the
+/// number tells how many are left.
+const RESERVED: u64 = 16;
 
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Lets the kernel take little more than the client does: else a slow one holds megabytes there, and it
+    /// is seen to take something only when a third of that has gone.
+    pub(crate) fn limit_unsent(&self) {
+        if let Self::Tcp(stream) = self {
+            // Without it all works as well, if not as soon.
+            let _ = SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT);
+        }
+    }
+
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(stream) => stream.ready(interest).await,
+            Self::Unix(stream) => stream.ready(interest).await,
+        }
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+
+    pub(crate) fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(slices),
+            Self::Unix(stream) => stream.try_write_vectored(slices),
+        }
+    }
+
+    /// Whether its descriptor is one of those that only the administrator gets.
+    pub(crate) fn is_reserved(&self) -> bool {
+        let number = match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        };
+        let limit = getrlimit(Resource::Nofile).current;
+        limit
+            .is_some_and(|limit| u64::from(number.unsigned_abs()) >= limit.saturating_sub(RESERVED))
+    }
+
+    /// Writes past the runtime, which waits until the kernel calls the socket writable: that is when a third of its
+    /// buffer is free, and may be minutes after a slow reader has taken its first byte.
+    pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Self::Tcp(stream) => rustix::io::write(stream, buf),
+            Self::Unix(stream) => rustix::io::write(stream, buf),
+        };
+        Ok(written?)
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,9 +1,11 @@
-//! What a proxy takes out of a head and puts into it: RFC 9110 7.6, and who the visitor is.
+//! What a proxy takes out of a head and puts into it: RFC 9110 7.6.
 
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ipnet::IpNet;
+
+use super::visitor::{Client, Visitor, forwarded_host};
+use super::visitor::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 
 /// Headers of one connection, never forwarded.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -18,62 +20,15 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 const HOP_BY_HOP_UNREGISTERED: [&str; 2] = ["keep-alive", "proxy-connection"];
 
 /// Headers that must not be named in `Connection` to get rid of them.
-const NEEDED: [HeaderName; 4] = [
+const NEEDED: [HeaderName; 7] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::COOKIE,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
 ];
-
-/// Who came, as far as we believe it.
-#[derive(Debug, Clone)]
-pub(crate) struct Visitor {
-    /// The client, behind proxies that are trusted.
-    pub(crate) address: IpAddr,
-    /// It came by https, as a trusted proxy says.
-    pub(crate) https: bool,
-    /// The peer is a trusted proxy.
-    pub(crate) by_proxy: bool,
-}
-
-impl Visitor {
-    /// Reads `X-Forwarded-For` from the right, past trusted proxies, if the peer is one.
-    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let trusts = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-        let peer = peer.to_canonical();
-        if !trusts(&peer) {
-            return Self {
-                address: peer,
-                https: false,
-                by_proxy: false,
-            };
-        }
-        let mut address = peer;
-        let chain: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
-        for hop in chain.iter().rev() {
-            let Ok(hop) = hop.trim().parse::<IpAddr>() else {
-                break;
-            };
-            address = hop.to_canonical();
-            if !trusts(&address) {
-                break;
-            }
-        }
-        let https = headers
-            .get("x-forwarded-proto")
-            .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-        Self {
-            address,
-            https,
-            by_proxy: true,
-        }
-    }
-}
 
 /// Removes what belongs to one connection, with everything that any `Connection` line names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -119,21 +74,12 @@ pub(crate) fn remove_forged(headers: &mut HeaderMap, ours: &[&HeaderName]) {
 
 /// Tells the site who came: `X-Real-IP`, `X-Forwarded-*` and `Forwarded`, rebuilt from what is known.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, visitor: &Visitor) {
-    let peer = peer.to_canonical();
-    let earlier = headers
-        .get("x-forwarded-for")
-        .filter(|_| visitor.by_proxy)
-        .and_then(|value| value.to_str().ok());
-    let chain = match earlier {
-        Some(earlier) => format!("{earlier}, {peer}"),
-        None => peer.to_string(),
+    let chain = visitor.chain(peer, headers);
+    let host = match visitor.by_proxy {
+        true => forwarded_host(headers),
+        false => None,
     };
-    let host = headers.get(header::HOST).cloned();
-    let host = if visitor.by_proxy {
-        headers.get("x-forwarded-host").cloned().or(host)
-    } else {
-        host
-    };
+    let host = host.or_else(|| headers.get(header::HOST).cloned());
     let unproven: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("x-forwarded-"))
@@ -144,21 +90,24 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, visitor: &Vis
     }
     let proto = if visitor.https { "https" } else { "http" };
     let node = match visitor.address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+        Client::Known(IpAddr::V6(address)) => format!("\"[{address}]\""),
+        Client::Known(IpAddr::V4(_)) | Client::Unknown => visitor.address.to_string(),
     };
     for (name, value) in [
-        ("x-real-ip", visitor.address.to_string()),
-        ("x-forwarded-for", chain),
-        ("x-forwarded-proto", proto.to_owned()),
-        ("forwarded", format!("for={node};proto={proto}")),
+        (
+            HeaderName::from_static("x-real-ip"),
+            visitor.address.ip().to_string(),
+        ),
+        (X_FORWARDED_FOR, chain),
+        (X_FORWARDED_PROTO, proto.to_owned()),
+        (header::FORWARDED, format!("for={node};proto={proto}")),
     ] {
         if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(name, value);
         }
     }
     if let Some(host) = host {
-        headers.insert("x-forwarded-host", host);
+        headers.insert(X_FORWARDED_HOST, host);
     }
 }
 
@@ -207,29 +156,5 @@ mod tests {
         let mut map = headers(&[("pull-user-idx", "1"), ("pulluserid", "1")]);
         remove_forged(&mut map, &[&ours]);
         assert_eq!(map.len(), 2);
-    }
-
-    #[test]
-    fn the_visitor_is_the_last_untrusted_hop() {
-        let trusted = [
-            "127.0.0.0/8".parse().unwrap(),
-            "10.0.0.0/8".parse().unwrap(),
-        ];
-        let local = "127.0.0.1".parse().unwrap();
-        let map = headers(&[
-            ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
-            ("x-forwarded-for", "10.0.0.1"),
-            ("x-forwarded-proto", "https"),
-        ]);
-        let visitor = Visitor::of(local, &map, &trusted);
-        assert_eq!(
-            (visitor.address, visitor.https),
-            ("1.2.3.4".parse().unwrap(), true)
-        );
-        let stranger = Visitor::of("9.9.9.9".parse().unwrap(), &map, &trusted);
-        assert_eq!(
-            (stranger.address, stranger.https),
-            ("9.9.9.9".parse().unwrap(), false)
-        );
     }
 }

@@ -1,6 +1,7 @@
 //! Connections to the site, kept for reuse. Each core has a pool of its own.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,17 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{self, timeout, timeout_at};
 
-use super::RequestBody;
+use super::upload::{RequestBody, Upload};
 use crate::config::{Origin, Upstream};
 use crate::error::Error;
 use crate::server::stream::Stream;
+
+/// Lines in the head of a response: hyper takes 100 by itself, and a site may set more cookies.
+const MAX_HEADERS: usize = 256;
 
 type Sent = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>;
 
@@ -65,6 +70,7 @@ impl Pool {
         let stream = self.open().await?;
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
+            .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(Error::Upstream)?;
@@ -75,15 +81,37 @@ impl Pool {
         Ok(self.lease(sender))
     }
 
-    /// Waits for an answer as long as the site may take.
-    pub(crate) async fn answer(&self, sent: impl Future<Output = Sent>) -> Result<Sent, Error> {
-        timeout(self.config.response_timeout, sent)
-            .await
-            .map_err(|_| Error::ResponseTimeout(self.config.response_timeout))
+    /// Waits for an answer as long as the site may take: from the last piece of the request's body on, and never
+    /// while it is the client that keeps us waiting for the next one.
+    pub(crate) async fn answer(
+        &self,
+        sent: impl Future<Output = Sent>,
+        upload: Option<&Upload>,
+    ) -> Result<Sent, Error> {
+        let longest = self.config.response_timeout;
+        let mut sent = pin!(sent);
+        let mut until = time::Instant::now() + longest;
+        loop {
+            if let Ok(sent) = timeout_at(until, sent.as_mut()).await {
+                return Ok(sent);
+            }
+            let now = time::Instant::now();
+            until = match upload {
+                Some(upload) => upload.site_since().unwrap_or(now) + longest,
+                None => now,
+            };
+            if until <= now {
+                return Err(Error::ResponseTimeout(longest));
+            }
+        }
     }
 
     pub(crate) fn response_timeout(&self) -> Duration {
         self.config.response_timeout
+    }
+
+    pub(crate) fn tunnel_timeout(&self) -> Duration {
+        self.config.tunnel_timeout
     }
 
     /// What stands in `Host` for a client that sent none (HTTP/1.0).
@@ -106,7 +134,14 @@ impl Pool {
                 .map_err(|_| Error::ConnectTimeout(wait))?
                 .map(Stream::Unix),
         };
-        opened.map_err(Error::Connect)
+        match opened {
+            Ok(stream) if stream.is_reserved() => Err(Error::Descriptors),
+            Ok(stream) => Ok(stream),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::MFILE | Errno::NFILE) => Err(Error::Descriptors),
+                Some(_) | None => Err(Error::Connect(error)),
+            },
+        }
     }
 
     fn lease(&self, sender: SendRequest<RequestBody>) -> Lease {

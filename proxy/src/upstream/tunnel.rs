@@ -1,14 +1,22 @@
 //! The site's own websockets: the upgrade goes through, then bytes flow both ways.
 
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::time::{Instant, timeout_at};
 
-use super::RequestBody;
 use super::pool::Pool;
-use crate::body::{Body, Streamed};
+use super::upload::RequestBody;
+use crate::body::Body;
 use crate::error::Error;
 
 /// Whether a request asks for a websocket in the way of RFC 6455: no body, both headers.
@@ -24,10 +32,12 @@ pub(crate) fn wants_websocket(parts: &request::Parts) -> bool {
         && has_token(&parts.headers, header::UPGRADE, "websocket")
 }
 
-/// Forwards an upgrade on a connection of its own. An answer other than 101 is an ordinary one.
+/// Forwards an upgrade on a connection of its own. An answer other than 101 is an ordinary one. `counted` lives as
+/// long as the tunnel.
 pub(crate) async fn forward(
     pool: &Pool,
     mut request: Request<Incoming>,
+    counted: impl Send + 'static,
 ) -> Result<Response<Body>, Error> {
     let downstream = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
@@ -39,26 +49,87 @@ pub(crate) async fn forward(
         .sender
         .try_send_request(Request::from_parts(parts, RequestBody::Empty));
     let mut response = pool
-        .answer(sent)
+        .answer(sent, None)
         .await?
         .map_err(|failed| Error::Upstream(failed.into_error()))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        super::headers::remove_hop_by_hop(response.headers_mut());
-        return Ok(response.map(|body| {
-            Body::Upstream(Streamed::new(body, pool.response_timeout()), Some(lease))
-        }));
+        return super::streamed(pool, response, lease);
     }
     let upstream = hyper::upgrade::on(&mut response);
+    let longest_silence = pool.tunnel_timeout();
     tokio::spawn(async move {
         if let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) {
-            // Either side going away ends both.
-            let _ = copy_bidirectional(&mut TokioIo::new(downstream), &mut TokioIo::new(upstream))
-                .await;
+            carry(downstream, upstream, longest_silence).await;
         }
+        drop(counted);
     });
     super::headers::remove_hop_by_hop(response.headers_mut());
     add_upgrade(response.headers_mut());
     Ok(response.map(|_| Body::empty()))
+}
+
+/// Carries bytes both ways until either side goes away, or both are silent for too long.
+async fn carry(downstream: Upgraded, upstream: Upgraded, longest_silence: Duration) {
+    let heard = Arc::new(Mutex::new(Instant::now()));
+    let mut downstream = Heard {
+        stream: TokioIo::new(downstream),
+        last: Arc::clone(&heard),
+    };
+    let mut upstream = TokioIo::new(upstream);
+    let mut copying = pin!(copy_bidirectional(&mut downstream, &mut upstream));
+    let mut until = Instant::now() + longest_silence;
+    while timeout_at(until, copying.as_mut()).await.is_err() {
+        until = *heard.lock().unwrap_or_else(PoisonError::into_inner) + longest_silence;
+        if until <= Instant::now() {
+            tracing::debug!(?longest_silence, "a websocket of the site was silent");
+            return;
+        }
+    }
+}
+
+/// The client's end of a tunnel, which all bytes pass: it knows when the last of them did.
+struct Heard {
+    stream: TokioIo<Upgraded>,
+    last: Arc<Mutex<Instant>>,
+}
+
+impl Heard {
+    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        polled
+    }
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.note(polled)
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 fn add_upgrade(headers: &mut HeaderMap) {

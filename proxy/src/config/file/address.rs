@@ -129,11 +129,18 @@ fn socket_in_folder(value: &Value<'_>, path: &Path) -> Result<PathBuf, Mismatch>
 }
 
 impl Address {
-    /// The same place to bind, so that one would take the other's connections. Port 0 is never
-    /// the same twice.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let takes_any_port = matches!(self, Self::Tcp(address) if address.port() == 0);
-        self == other && !takes_any_port
+    /// Whether the kernel binds only one of the two: the same place, or the same port where one of
+    /// them is for every address (`[::]` for those of IPv4, too). Port 0 is never the same twice.
+    pub(super) fn takes(&self, other: &Self) -> bool {
+        let (Self::Tcp(one), Self::Tcp(other)) = (self, other) else {
+            return self == other;
+        };
+        let is_every =
+            |ip: IpAddr, of: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || of.is_ipv4());
+        let (ip, other_ip) = (one.ip(), other.ip());
+        one.port() != 0
+            && one.port() == other.port()
+            && (ip == other_ip || is_every(ip, other_ip) || is_every(other_ip, ip))
     }
 
     /// Whether what is sent to the origin arrives here.

@@ -28,9 +28,12 @@ pub(super) fn no_tls_yet(s: &mut Section<'_>) {
 
 /// Two listeners at one address would share its connections at random.
 pub(super) fn own_address(s: &Section<'_>, address: &Address, taken: &mut Vec<(Address, String)>) {
-    let same = taken.iter().find(|(other, _)| other.is_same(address));
-    if let Some((_, key)) = same {
-        let form = format!("an address of its own: {key} has this one");
+    let same = taken.iter().find(|(other, _)| other.takes(address));
+    if let Some((other, key)) = same {
+        let form = match other == address {
+            true => format!("an address of its own: {key} has this one"),
+            false => format!("a port of its own: one of this and {key} is for every address"),
+        };
         s.error("address", expected(form));
     }
     taken.push((address.clone(), s.full("address")));

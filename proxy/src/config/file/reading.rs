@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue, Error};
 
 use super::excerpt::Excerpt;
-use super::report::{Errors, Finding, Place, Problem, Warning};
+use super::report::{Finding, Place, Problem, Warning};
 
 /// How `env:NAME` is looked up; tests have an environment of their own.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -17,6 +17,8 @@ pub(super) struct Reading<'a> {
     text: &'a str,
     file: &'a Path,
     env: Environment<'a>,
+    /// Whether to look at what the file names, too: folders, modes, hosts.
+    looks_outside: bool,
     /// Where the text is not TOML. What lies around there was guessed by the parser.
     broken: RefCell<Vec<usize>>,
     errors: RefCell<Vec<Finding>>,
@@ -41,10 +43,23 @@ impl<'a> Reading<'a> {
             text: text.strip_prefix('\u{feff}').unwrap_or(text),
             file,
             env,
+            looks_outside: false,
             broken: RefCell::default(),
             errors: RefCell::default(),
             warnings: RefCell::default(),
         }
+    }
+
+    /// The same, and what the file names is looked at.
+    pub(super) fn looking_outside(self) -> Self {
+        Self {
+            looks_outside: true,
+            ..self
+        }
+    }
+
+    pub(super) fn looks_outside(&self) -> bool {
+        self.looks_outside
     }
 
     /// The file as a table; what is not TOML in it is an error, and the rest is still read.
@@ -166,7 +181,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The warnings, or every error, each in the order of lines.
-    pub(super) fn outcome(self) -> Result<Vec<Warning>, Errors> {
+    pub(super) fn outcome(self) -> Result<Vec<Warning>, Vec<Finding>> {
         let mut errors = self.errors.into_inner();
         let mut warnings = self.warnings.into_inner();
         errors.sort_by_key(Finding::position);
@@ -177,7 +192,7 @@ impl<'a> Reading<'a> {
         if errors.is_empty() {
             Ok(warnings)
         } else {
-            Err(Errors(errors))
+            Err(errors)
         }
     }
 }

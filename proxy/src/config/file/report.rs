@@ -7,10 +7,16 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::excerpt::Excerpt;
+use crate::config::Log;
 
-/// Everything wrong with a file, in the order of its lines.
+/// Everything wrong with a file.
 #[derive(Debug)]
-pub(crate) struct Errors(pub(super) Vec<Finding>);
+pub(crate) struct Errors {
+    /// In the order of the file's lines.
+    pub(crate) found: Vec<Finding>,
+    /// `[log]`, as far as it could be read: how to log them.
+    pub(crate) log: Log,
+}
 
 /// Something that works, but hardly as meant.
 #[derive(Debug)]
@@ -132,7 +138,7 @@ impl fmt::Display for Warning {
 /// One after the other, each with its source line (`{:#}`: without).
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.found.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }

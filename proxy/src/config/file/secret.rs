@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::outside;
 use super::reading::Reading;
 use super::report::{Mismatch, expected};
 use super::section::Section;
@@ -87,7 +88,10 @@ fn strong_secret(value: &Value<'_>) -> Result<Secret, Mismatch> {
 fn secret_of(value: &Value<'_>) -> Result<Secret, Mismatch> {
     let text = match value.secret_place() {
         Some(SecretPlace::Variable(name)) => variable(value.reading(), name)?,
-        Some(SecretPlace::File(name, path)) => contents(name, &path)?,
+        Some(SecretPlace::File(name, path)) => {
+            outside::secret_file(value, &path);
+            contents(name, &path)?
+        }
         None => {
             let text = value.node.as_str().ok_or_else(|| expected(FORM))?;
             text.to_owned()

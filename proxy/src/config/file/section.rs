@@ -309,6 +309,10 @@ impl<'a> Section<'a> {
         list.unwrap_or_default()
     }
 
+    pub(super) fn looks_outside(&self) -> bool {
+        self.reading.looks_outside()
+    }
+
     fn look(&self, key: &str) -> Option<Value<'a>> {
         let own = self.table.and_then(|table| table.get(key));
         let (node, path) = match (own, &self.defaults) {

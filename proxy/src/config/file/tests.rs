@@ -71,7 +71,7 @@ fn invalid_files_are_reported_as_promised() {
     for (path, text) in files {
         let errors = read_text(&text, &path).unwrap_err();
         let lines: Vec<_> = errors
-            .0
+            .found
             .iter()
             .map(|error| first_line(error, &path))
             .collect();
@@ -99,7 +99,7 @@ fn all_at_once() {
     let path = root().join("fixtures/config/invalid/all_at_once.toml");
     let errors = load(&path).unwrap_err();
     let lines: Vec<_> = errors
-        .0
+        .found
         .iter()
         .map(|error| error.position().unwrap().0)
         .collect();
@@ -164,7 +164,7 @@ fn files_that_cannot_be_read() {
     .unwrap();
     let errors = load(&path).unwrap_err();
     let lines: Vec<_> = errors
-        .0
+        .found
         .iter()
         .map(|error| first_line(error, &path))
         .collect();
@@ -288,7 +288,7 @@ fn all_keys() -> BTreeSet<&'static str> {
     let lines: String = full().lines().map(probed).collect();
     let text = format!("{probe}\n{lines}");
     let errors = read_text(&text, Path::new("pullgate.toml")).unwrap_err();
-    let keys = errors.0.into_iter().flat_map(|error| {
+    let keys = errors.found.into_iter().flat_map(|error| {
         let Problem::Unknown { known, .. } = error.problem else {
             panic!("{error}");
         };

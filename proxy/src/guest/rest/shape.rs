@@ -84,11 +84,10 @@ struct Server<'a> {
     config_timestamp: u64,
 }
 
-/// The revisions that module 26.250 tells.
 #[derive(Debug, Serialize)]
 struct Api {
-    revision_web: u32,
-    revision_mobile: u32,
+    revision_web: u64,
+    revision_mobile: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -140,14 +139,14 @@ impl<'a> Config<'a> {
                 publish_enabled: facts.version > 3,
                 publish: url("http", place.rest),
                 publish_secure: url("https", place.rest),
-                config_timestamp: 0,
+                config_timestamp: facts.module.config_timestamp,
             },
             api: Api {
-                revision_web: 19,
-                revision_mobile: 3,
+                revision_web: facts.module.revision_web,
+                revision_mobile: facts.module.revision_mobile,
             },
             channels: Channels {
-                shared: match &facts.shared {
+                shared: match &facts.module.shared {
                     Some(shared) => Shared::Modules(shared),
                     None => Shared::Ours {
                         id: &facts.channels.shared,

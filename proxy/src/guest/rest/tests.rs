@@ -82,7 +82,7 @@ fn the_rest_is_the_sites() {
     assert!(may_be(&head(config, &form)));
 }
 
-fn facts(version: u8, shared: Option<Value>) -> Facts<'static> {
+fn facts(version: u8, module: Module) -> Facts<'static> {
     let keys = GuestKeys::derive(&["a secret that is long enough for it"], "").unwrap();
     let key = SignatureKey::new(Algorithm::Sha1, "key");
     let guest = GuestId::new(15).unwrap();
@@ -95,7 +95,7 @@ fn facts(version: u8, shared: Option<Value>) -> Facts<'static> {
             rest: "/bitrix/rest/",
         },
         channels: Signed::of(guest, &keys, &key, 1_800_000_000, version > 3),
-        shared,
+        module,
         ttl: 43_200,
         now: Timestamp::from_second(1_800_000_000).unwrap(),
     }
@@ -111,7 +111,7 @@ fn one(facts: &Facts<'_>) -> String {
 
 #[test]
 fn the_answer_has_the_modules_shape() {
-    let answer = one(&facts(4, None));
+    let answer = one(&facts(4, Module::NONE));
     let start = "{\"result\":{\"server\":{\"version\":4,\"server_enabled\":true,\"mode\":\"personal\",\
         \"hostname\":\"site.ru\",\"long_polling\":\"http://site.ru:8080/bitrix/sub/\",\
         \"long_pooling_secure\":\"https://site.ru:8080/bitrix/sub/\",\"websocket_enabled\":true,\
@@ -133,7 +133,7 @@ fn the_answer_has_the_modules_shape() {
 
 #[test]
 fn version_3_has_no_public_id() {
-    let json: Value = serde_json::from_str(&one(&facts(3, None))).unwrap();
+    let json: Value = serde_json::from_str(&one(&facts(3, Module::NONE))).unwrap();
     let private = &json["result"]["channels"]["private"];
     assert_eq!(private["id"].as_str().unwrap().len(), 32 + 1 + 40);
     assert_eq!(private["public_id"], "");
@@ -141,17 +141,23 @@ fn version_3_has_no_public_id() {
 }
 
 #[test]
-fn the_modules_shared_channel_is_kept() {
-    let module = br#"{"result":{"channels":{"shared":{"id":"abc.def","end":"later"}}}}"#;
-    let shared = shared_of(module).unwrap();
-    let json: Value = serde_json::from_str(&one(&facts(4, Some(shared)))).unwrap();
-    assert_eq!(json["result"]["channels"]["shared"]["id"], "abc.def");
+fn what_the_module_says_is_kept() {
+    let module =
+        br#"{"result":{"server":{"config_timestamp":"1795000000"},"api":{"revision_web":31,
+        "revision_mobile":4},"channels":{"shared":{"id":"abc.def","end":"later"}}}}"#;
+    let json: Value = serde_json::from_str(&one(&facts(4, Module::of(module)))).unwrap();
+    let result = &json["result"];
+    assert_eq!(result["channels"]["shared"]["id"], "abc.def");
+    assert_eq!(result["server"]["config_timestamp"], 1_795_000_000);
+    assert_eq!(result["api"]["revision_web"], 31);
+    assert_eq!(result["api"]["revision_mobile"], 4);
     for other in [
         &b"<html>"[..],
         b"{}",
-        br#"{"result":{"channels":{"shared":{"id":""}}}}"#,
+        br#"{"result":{"server":{"config_timestamp":[]},"channels":{"shared":{"id":""}}}}"#,
     ] {
-        assert_eq!(shared_of(other), None);
+        let module = Module::of(other);
+        assert_eq!((module.shared, module.config_timestamp), (None, 0));
     }
 }
 
@@ -164,7 +170,7 @@ fn a_batch_is_answered_by_name() {
             ("c".into(), Call::Config),
         ]),
     };
-    let json: Value = serde_json::from_str(&answer(&asked, &facts(4, None))).unwrap();
+    let json: Value = serde_json::from_str(&answer(&asked, &facts(4, Module::NONE))).unwrap();
     let result = &json["result"];
     assert_eq!(result["result"]["t"], "2027-01-15T08:00:00+00:00");
     assert_eq!(result["result"]["c"]["server"]["version"], 4);

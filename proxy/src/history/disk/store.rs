@@ -12,6 +12,7 @@
 //! | `c`, private or public (1), channel (16), id (13) | nothing |
 //! | `e` | when the last of its messages expires |
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,10 +23,12 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::wire::{decode_message, encode_message};
 
-use crate::history::CATCH_UP_PER_CHANNEL;
+use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
 
-/// What the tables above are called; a version that changes them reads this first.
+/// How the tables above are named in the file `FORMAT`; a version that changes them reads this first.
 const FORMAT: &str = "pullgate history 1\n";
+/// What the name of every version begins with.
+const FORMATS: &str = "pullgate history ";
 
 /// Blocks read lately, bytes.
 const CACHE: u64 = 16 << 20;
@@ -60,6 +63,16 @@ pub(crate) struct Entry {
     pub(crate) receivers: Box<[Receiver]>,
     /// Unix seconds.
     pub(crate) expires: u64,
+}
+
+/// What an entry takes beside its body and receivers, where nobody else keeps the message.
+const ENTRY: usize = 256;
+
+impl Entry {
+    /// What it takes while it waits, bytes.
+    pub(crate) fn size(&self) -> usize {
+        ENTRY + self.message.body.len() + size_of_val::<[Receiver]>(&self.receivers)
+    }
 }
 
 /// See the module.
@@ -126,20 +139,13 @@ impl Store {
             Ok(Err(fjall::Error::Locked)) => Err(OpenError::InUse {
                 path: path.to_owned(),
             }),
-            Ok(Err(fjall::Error::Io(source)))
-                if !matches!(
-                    source.kind(),
-                    std::io::ErrorKind::UnexpectedEof
-                        | std::io::ErrorKind::InvalidData
-                        | std::io::ErrorKind::NotFound
-                ) =>
-            {
-                Err(OpenError::Io {
+            Ok(Err(error)) => match passing(&error) {
+                Some(kind) => Err(OpenError::Io {
                     path: path.to_owned(),
-                    source,
-                })
-            }
-            Ok(Err(error)) => Err(damaged(error.to_string())),
+                    source: std::io::Error::new(kind, error),
+                }),
+                None => Err(damaged(error.to_string())),
+            },
             Err(_) => Err(damaged("reading it failed".into())),
         }
     }
@@ -235,19 +241,18 @@ impl Store {
         receivers.iter().map(of).collect()
     }
 
-    /// Those of the messages that are still there, in the order of `ids`.
-    pub(crate) fn fetch(&self, ids: &[MessageId], now: u64) -> fjall::Result<Vec<Arc<Message>>> {
+    /// See [`crate::history::Archive::fetch`].
+    pub(crate) fn fetch(&self, ids: &[MessageId], room: usize, now: u64) -> fjall::Result<Fetched> {
         let trees = self.trees();
-        let mut messages = Vec::with_capacity(ids.len());
-        for id in ids {
+        let find = |id| {
             for tree in trees.iter().rev() {
-                if let Some(value) = tree.get(message_key(*id))? {
-                    messages.extend(unexpired(&value, now));
-                    break;
+                if let Some(value) = tree.get(message_key(id))? {
+                    return Ok(unexpired(&value, now));
                 }
             }
-        }
-        Ok(messages)
+            Ok(None)
+        };
+        Fetched::within(room, ids, find)
     }
 
     fn trees(&self) -> Vec<Keyspace> {
@@ -287,6 +292,22 @@ impl Store {
     }
 }
 
+/// The error of the system behind `error`, if it says nothing about what is in the files.
+fn passing(error: &fjall::Error) -> Option<ErrorKind> {
+    let mut error: &dyn std::error::Error = error;
+    loop {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            let kind = error.kind();
+            let is_damage = matches!(
+                kind,
+                ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::NotFound
+            );
+            return (!is_damage).then_some(kind);
+        }
+        error = error.source()?;
+    }
+}
+
 fn size(buckets: &[Bucket]) -> u64 {
     buckets.iter().map(|bucket| bucket.bytes).sum()
 }
@@ -323,16 +344,31 @@ fn check_format(path: &Path) -> Result<(), OpenError> {
     };
     let file = path.join("FORMAT");
     std::fs::create_dir_all(path).map_err(unusable)?;
-    match std::fs::read_to_string(&file) {
-        Ok(found) if found == FORMAT => Ok(()),
-        Ok(found) => Err(OpenError::Format {
-            path: path.to_owned(),
-            found: found.chars().take(40).collect(),
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::write(&file, FORMAT).map_err(unusable)
+    let found = match std::fs::read(&file) {
+        Ok(found) => String::from_utf8_lossy(&found).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Written beside and renamed: a crash leaves no half of it.
+            let fresh = path.join("FORMAT.new");
+            return std::fs::write(&fresh, FORMAT)
+                .and_then(|()| std::fs::rename(&fresh, &file))
+                .map_err(unusable);
         }
-        Err(error) => Err(unusable(error)),
+        Err(error) => return Err(unusable(error)),
+    };
+    let version = found.strip_prefix(FORMATS).and_then(|version| {
+        let version = version.strip_suffix('\n')?;
+        version.parse::<u32>().ok()
+    });
+    match version {
+        Some(_) if found == FORMAT => Ok(()),
+        Some(_) => Err(OpenError::Format {
+            path: path.to_owned(),
+            found: found.trim_end().to_owned(),
+        }),
+        None => Err(OpenError::Damaged {
+            path: path.to_owned(),
+            what: "FORMAT says nothing that any version writes".to_owned(),
+        }),
     }
 }
 

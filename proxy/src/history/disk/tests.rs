@@ -36,8 +36,12 @@ fn numbers(store: &Store, channels: &[u8], after: u64, until: u64, now: u64) -> 
     let receivers: Vec<_> = channels.iter().map(|number| channel(*number)).collect();
     let (after, until) = (MessageId::new(1, after), MessageId::new(1, until));
     let listed = store.listed(&receivers, after, until).unwrap();
-    let found = store.fetch(&newest(listed), now).unwrap();
-    found.iter().map(|message| message.id.counter()).collect()
+    let found = store.fetch(&newest(listed), usize::MAX, now).unwrap();
+    found
+        .messages
+        .iter()
+        .map(|message| message.id.counter())
+        .collect()
 }
 
 #[test]
@@ -61,8 +65,8 @@ fn messages_are_found_by_channel_over_buckets_and_restarts() {
     drop(store);
     let store = Store::open(directory.path(), bounds()).unwrap();
     check(&store);
-    let found = store.fetch(&[MessageId::new(1, 5)], NOW).unwrap();
-    assert_eq!(*found[0], *entry(5, &[], 0).message);
+    let found = store.fetch(&[MessageId::new(1, 5)], 0, NOW).unwrap();
+    assert_eq!(*found.messages[0], *entry(5, &[], 0).message);
 }
 
 #[test]
@@ -195,7 +199,7 @@ async fn a_damaged_store_is_kept_aside_and_a_new_one_begins() {
     let after = entry(1, &[1], 0);
     disk.append(&after.message, &after.receivers, unix_time().as_secs());
     disk.durable(after.message.id).await.unwrap();
-    assert_eq!(disk.fetch(&[after.message.id]).await.len(), 1);
+    assert_eq!(disk.fetch(&[after.message.id], 0).await.messages.len(), 1);
     let aside = std::fs::read_dir(directory.path())
         .unwrap()
         .filter(|entry| {
@@ -222,6 +226,32 @@ async fn what_was_appended_is_written_when_it_closes() {
     let until = MessageId::new(1, 2000);
     let after = MessageId::new(1, 990);
     let listed = disk.listed(&[channel(1)], after, until).await;
-    assert_eq!(disk.fetch(&newest(listed)).await.len(), 10);
+    assert_eq!(
+        disk.fetch(&newest(listed), usize::MAX).await.messages.len(),
+        10
+    );
     disk.close();
+}
+
+#[test]
+fn what_waits_to_be_written_counts_until_it_is() {
+    let mut waiting = Waiting::default();
+    let mut pushed = 0;
+    while waiting.bytes < MAX_WAITING {
+        pushed += 1;
+        let mut entry = entry(pushed, &[1], 0);
+        Arc::make_mut(&mut entry.message).body = Body::from("7 bytes");
+        waiting.push(entry);
+    }
+    assert!(pushed < 300_000, "{pushed}");
+    let mut written = 0;
+    while !waiting.entries.is_empty() {
+        let before = waiting.bytes - waiting.writing;
+        written += waiting.take_batch().len();
+        assert_eq!(waiting.bytes, before);
+        assert!(waiting.writing < BATCH + 1000);
+    }
+    assert_eq!(u64::try_from(written).unwrap(), pushed);
+    assert!(waiting.take_batch().is_empty());
+    assert_eq!(waiting.bytes, 0);
 }

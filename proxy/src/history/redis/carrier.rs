@@ -51,7 +51,9 @@ pub(super) struct Carrier {
 
 struct UnderWay {
     message: Prepared,
-    /// With the last message of a request.
+    /// Whether the next one is of another request.
+    is_last: bool,
+    /// Who waits for the whole request. Goes from each of its messages to the next, until it is answered.
     request: Option<oneshot::Sender<Result<(), Unavailable>>>,
 }
 
@@ -123,11 +125,14 @@ impl Carrier {
     }
 
     fn take(&mut self, batch: Batch) {
-        let last = batch.messages.len();
-        let mut done = Some(batch.done);
+        let count = batch.messages.len();
+        let mut request = Some(batch.done);
         for (at, message) in batch.messages.into_iter().enumerate() {
-            let request = if at + 1 == last { done.take() } else { None };
-            self.under_way.push_back(UnderWay { message, request });
+            self.under_way.push_back(UnderWay {
+                message,
+                is_last: at + 1 == count,
+                request: request.take(),
+            });
         }
     }
 
@@ -197,23 +202,19 @@ impl Carrier {
         }
     }
 
+    /// A request is answered with its last message, or with the first that fails.
     fn conclude_one(&mut self, outcome: Result<(), Unavailable>) {
         let Some(first) = self.under_way.pop_front() else {
             return;
         };
         self.waiting.leave(1, first.message.size());
-        // A request is answered with its last message, or with the first that fails.
-        let request = match (&outcome, first.request) {
-            (_, Some(request)) => Some(request),
-            (Err(_), None) => self
-                .under_way
-                .iter_mut()
-                .find_map(|behind| behind.request.take()),
-            (Ok(()), None) => None,
-        };
-        if let Some(request) = request {
-            // The publisher may have been answered already.
-            let _ = request.send(outcome);
+        let Some(request) = first.request else { return };
+        match self.under_way.front_mut() {
+            Some(next) if outcome.is_ok() && !first.is_last => next.request = Some(request),
+            Some(_) | None => {
+                // The publisher may have been answered already.
+                let _ = request.send(outcome);
+            }
         }
     }
 }
@@ -272,7 +273,61 @@ fn without_comments(script: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pullgate_compat::channel::{ChannelId, Receiver};
+    use pullgate_compat::message::{Body, Message, Sender};
+    use pullgate_compat::wire::Recipient;
+
     use super::*;
+    use crate::history::redis::publish::Publication;
+
+    fn message() -> Prepared {
+        Prepared::new(Publication {
+            message: Message {
+                id: MessageId::MIN,
+                body: Body::from("hello"),
+                expiry: 60,
+                created: 1_700_000_000,
+                sender: Sender::Backend,
+            },
+            recipients: vec![Recipient {
+                receiver: Receiver::Private(ChannelId::from_bytes([7; 16])),
+                signature: Vec::new(),
+            }],
+        })
+    }
+
+    #[test]
+    fn each_publisher_hears_of_its_own_messages() {
+        let (_, accepted) = mpsc::unbounded_channel();
+        let waiting = Arc::new(Waiting::default());
+        let mut carrier = Carrier::new("n0de", Duration::from_secs(60), accepted, waiting);
+        let mut outcomes = Vec::new();
+        for count in [3, 2, 1] {
+            let (done, outcome) = oneshot::channel();
+            let messages: Vec<Prepared> = (0..count).map(|_| message()).collect();
+            carrier.waiting.enter(&messages).unwrap();
+            carrier.take(Batch { messages, done });
+            outcomes.push(outcome);
+        }
+        for refused in [false, true, true] {
+            carrier.conclude_one(match refused {
+                true => Err(Unavailable("no".to_owned())),
+                false => Ok(()),
+            });
+        }
+        assert!(outcomes[0].try_recv().unwrap().is_err());
+        for is_done in [false, true] {
+            assert!(outcomes[1].try_recv().is_err(), "answered too early");
+            carrier.conclude_one(Ok(()));
+            assert!(outcomes[2].try_recv().is_err());
+            if is_done {
+                assert!(outcomes[1].try_recv().unwrap().is_ok());
+            }
+        }
+        carrier.conclude_one(Ok(()));
+        assert!(outcomes[2].try_recv().unwrap().is_ok());
+        assert!(carrier.under_way.is_empty());
+    }
 
     #[test]
     fn the_script_has_no_comments_left() {

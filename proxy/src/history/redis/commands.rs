@@ -1,6 +1,5 @@
 //! The commands, and the names of the keys: those of push server 0.4.0, which is what it shares with us.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use pullgate_compat::channel::Receiver;
@@ -9,8 +8,9 @@ use pullgate_compat::wire::decode_message;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
-use super::Counter;
-use crate::history::CATCH_UP_PER_CHANNEL;
+use super::{Counter, Raised};
+use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
+use crate::hub::unix_time;
 
 /// The first ten digits of every message id.
 pub(super) const START_DATE: &str = "server:startdate";
@@ -18,6 +18,10 @@ pub(super) const START_DATE: &str = "server:startdate";
 pub(super) const COUNTER: &str = "server:messagecounter";
 /// Field by process: its statistics, as JSON.
 const STATISTICS: &str = "stats";
+
+/// With a process's name behind it: there while that is one of pullgate's, and for this long after its last report.
+const PROCESS: &str = "pullgate:process:";
+const PROCESS_SECONDS: u64 = 180;
 
 /// Channels in one pipeline: enough to be quick, few enough for Redis to serve others between two.
 pub(super) const MANY: usize = 500;
@@ -30,6 +34,11 @@ pub(super) fn list_key(receiver: &Receiver) -> Vec<u8> {
 /// There while somebody listens to the channel.
 fn online_key(receiver: &Receiver) -> Vec<u8> {
     channel_key("online", receiver)
+}
+
+/// pullgate's nodes at which somebody does, and until when that holds without a sign of life.
+fn nodes_key(receiver: &Receiver) -> Vec<u8> {
+    [b"pullgate:".as_slice(), &online_key(receiver)].concat()
 }
 
 fn channel_key(what: &str, receiver: &Receiver) -> Vec<u8> {
@@ -99,11 +108,33 @@ pub(super) async fn fetch(
     redis: &mut MultiplexedConnection,
     ids: &[MessageId],
 ) -> Result<Vec<Arc<Message>>, RedisError> {
+    Ok(fetch_some(redis, ids, usize::MAX).await?.messages)
+}
+
+/// The same for as many as begin within `room` bytes: how long each is only Redis knows.
+pub(super) async fn fetch_some(
+    redis: &mut MultiplexedConnection,
+    ids: &[MessageId],
+    room: usize,
+) -> Result<Fetched, RedisError> {
+    const FETCH: &str = "local found, bytes = {}, 0 \
+         for at, key in ipairs(KEYS) do \
+           found[at] = redis.call('GET', key) \
+           bytes = bytes + (found[at] and #found[at] or 0) \
+           if bytes >= tonumber(ARGV[1]) then break end \
+         end \
+         return found";
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Fetched::default());
     }
     let keys: Vec<Vec<u8>> = ids.iter().map(message_key).collect();
-    let found: Vec<Option<Vec<u8>>> = cmd("MGET").arg(keys).query_async(redis).await?;
+    let found: Vec<Option<Vec<u8>>> = cmd("EVAL")
+        .arg(FETCH)
+        .arg(keys.len())
+        .arg(keys)
+        .arg(room)
+        .query_async(redis)
+        .await?;
     let decoded = |data: Vec<u8>| match decode_message(&data) {
         Ok(message) => Some(Arc::new(message)),
         Err(why) => {
@@ -111,7 +142,10 @@ pub(super) async fn fetch(
             None
         }
     };
-    Ok(found.into_iter().flatten().filter_map(decoded).collect())
+    Ok(Fetched {
+        read: found.len(),
+        messages: found.into_iter().flatten().filter_map(decoded).collect(),
+    })
 }
 
 /// The last id that was given, if any was.
@@ -138,21 +172,50 @@ pub(super) async fn publish(
         .await
 }
 
-/// Marks channels as listened to, for so many seconds.
+/// Marks channels as listened to at this node, for so many seconds.
 pub(super) async fn mark_online(
     redis: &mut MultiplexedConnection,
+    node: &str,
     receivers: &[Receiver],
     seconds: u64,
 ) -> Result<(), RedisError> {
+    if receivers.is_empty() {
+        return Ok(());
+    }
+    let until = unix_time().as_secs() + seconds;
     let mut pipe = pipe();
     for receiver in receivers {
+        let nodes = nodes_key(receiver);
         pipe.cmd("SETEX")
             .arg(online_key(receiver))
             .arg(seconds)
             .arg("1")
             .ignore();
+        pipe.zadd(&nodes, node, until).ignore();
+        pipe.cmd("EXPIRE").arg(nodes).arg(seconds).ignore();
     }
     pipe.query_async(redis).await
+}
+
+/// Takes away the marks of channels that nobody listens to at this node any more, unless others do.
+pub(super) async fn leave(
+    redis: &mut MultiplexedConnection,
+    node: &str,
+    receivers: &[Receiver],
+) -> Result<(), RedisError> {
+    let mut command = cmd("EVAL");
+    command
+        .arg(include_str!("leave.lua"))
+        .arg(2 * receivers.len());
+    for receiver in receivers {
+        command.arg(online_key(receiver)).arg(nodes_key(receiver));
+    }
+    command
+        .arg(node)
+        .arg(STATISTICS)
+        .arg(PROCESS)
+        .query_async(redis)
+        .await
 }
 
 /// Which of the channels are marked.
@@ -173,11 +236,11 @@ pub(super) async fn report(
     process: &str,
     statistics: &str,
 ) -> Result<(), RedisError> {
-    cmd("HSET")
-        .arg(STATISTICS)
-        .arg(process)
-        .arg(statistics)
-        .query_async(redis)
+    pipe()
+        .atomic()
+        .set_ex(format!("{PROCESS}{process}"), 1, PROCESS_SECONDS)
+        .hset(STATISTICS, process, statistics)
+        .exec_async(redis)
         .await
 }
 
@@ -200,32 +263,55 @@ pub(super) async fn forget_reports(
         .await
 }
 
-/// Raises a counter in one step, whoever else does, and returns what [`Redis::reserve`] does.
+/// See [`Redis::value`].
+///
+/// [`Redis::value`]: super::Redis::value
+pub(super) async fn value(
+    redis: &mut MultiplexedConnection,
+    key: &str,
+) -> Result<Option<String>, RedisError> {
+    cmd("GET").arg(key).query_async(redis).await
+}
+
+/// See [`Redis::exchange`].
+///
+/// [`Redis::exchange`]: super::Redis::exchange
+pub(super) async fn exchange(
+    redis: &mut MultiplexedConnection,
+    key: &str,
+    from: Option<&str>,
+    to: &str,
+    seconds: u32,
+) -> Result<bool, RedisError> {
+    const EXCHANGE: &str = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end \
+         redis.call('SETEX', KEYS[1], ARGV[3], ARGV[2]) \
+         return 1";
+    cmd("EVAL")
+        .arg(EXCHANGE)
+        .arg(1)
+        .arg(key)
+        .arg(from.unwrap_or_default())
+        .arg(to)
+        .arg(seconds)
+        .query_async(redis)
+        .await
+}
+
+/// Raises a counter in one step, whoever else does: see [`Redis::reserve`].
 ///
 /// [`Redis::reserve`]: super::Redis::reserve
 pub(super) async fn reserve(
     redis: &mut MultiplexedConnection,
     counter: &Counter<'_>,
     count: u64,
-) -> Result<(u64, Vec<Range<u64>>), RedisError> {
-    const RESERVE: &str = "local last = tonumber(redis.call('GET', KEYS[1]) or '0') \
-         local count, known, margin, first = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]) \
-         if last < known then last = known + margin end \
-         for i = 5, #ARGV, 2 do redis.call('HSETNX', KEYS[2], ARGV[i], ARGV[i + 1]) end \
-         if last + 1 < first then \
-           redis.call('HSET', KEYS[2], last + 1, first) \
-           last = first - 1 \
-         end \
-         redis.call('SET', KEYS[1], last + count) \
-         local reply = redis.call('HGETALL', KEYS[2]) \
-         table.insert(reply, 1, last + count) \
-         return reply";
+) -> Result<Raised, RedisError> {
     let mut command = cmd("EVAL");
     command
-        .arg(RESERVE)
-        .arg(2)
+        .arg(include_str!("reserve.lua"))
+        .arg(3)
         .arg(counter.key)
         .arg(format!("{}:skipped", counter.key))
+        .arg(format!("{}:lost", counter.key))
         .arg(count)
         .arg(counter.at_least)
         .arg(counter.margin)
@@ -234,14 +320,20 @@ pub(super) async fn reserve(
         command.arg(range.start).arg(range.end);
     }
     let reply: Vec<u64> = command.query_async(redis).await?;
-    let (last, skipped) = reply.split_first().ok_or_else(|| {
-        RedisError::from((redis::ErrorKind::UnexpectedReturnType, "an empty answer"))
-    })?;
+    let [last, lost, is_news, skipped @ ..] = reply.as_slice() else {
+        let kind = redis::ErrorKind::UnexpectedReturnType;
+        return Err(RedisError::from((kind, "too short an answer")));
+    };
     let skipped = skipped.chunks_exact(2).filter_map(|range| match range {
         [start, end] => Some(*start..*end),
         _ => None,
     });
-    Ok((*last, skipped.collect()))
+    Ok(Raised {
+        last: *last,
+        lost: *lost,
+        is_news: *is_news == 1,
+        skipped: skipped.collect(),
+    })
 }
 
 /// Sends a pipeline and returns each command's own answer, errors too.

@@ -1,6 +1,6 @@
 //! The connections to Redis: one for commands, one for pub/sub, both or none.
 //!
-//! The [`keep`]er makes them again for ever. Everybody else looks at the [`Link`] that it sets.
+//! The keeper makes them again for ever. Everybody else looks at the [`Link`] that it sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use pullgate_compat::channel::Receiver;
-use pullgate_compat::message::MessageId;
+use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::wire::{Content, Notification, decode_notifications};
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::{MultiplexedConnection, PubSub, PubSubStream};
 use redis::{Msg, RedisError};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::connection::Lost;
 use super::{Audience, commands};
@@ -26,6 +26,10 @@ const BEAT: Duration = Duration::from_secs(2);
 /// and the longest time without any message.
 const SILENCE: Duration = Duration::from_secs(7);
 
+/// What a session says to itself on the channel for signs of life, and its number: what was published before
+/// has come when this comes.
+const MARK: &str = "begun ";
+
 /// Ids kept to tell what a gap has swallowed from what had come before it. As many as may be published
 /// while a push server process stores one message.
 const REMEMBERED: usize = 4096;
@@ -33,8 +37,8 @@ const REMEMBERED: usize = 4096;
 /// For how long what filled a gap may come over pub/sub as well.
 const OVERLAP: Duration = Duration::from_secs(30);
 
-/// Messages of a gap that are in memory at a time.
-const FILLING: usize = 200;
+/// Messages of a gap that are in memory at a time: each may be as long as any.
+const FILLING: usize = 16;
 
 /// The greatest id that this node knows.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ impl Seen {
 pub(super) struct Feed {
     /// The channel for signs of life.
     beats: String,
+    /// Sessions so far.
+    sessions: u64,
     audience: Arc<dyn Audience>,
     seen: Arc<Seen>,
     recent: Recent,
@@ -73,6 +79,13 @@ struct Recent {
     complete_after: Option<MessageId>,
 }
 
+/// What is to be delivered of a gap.
+struct Due {
+    receivers: Vec<Receiver>,
+    /// None: it is to be read.
+    message: Option<Arc<Message>>,
+}
+
 /// What the last gap was filled with.
 #[derive(Debug, Default)]
 struct Filled {
@@ -84,6 +97,7 @@ impl Feed {
     pub(super) fn new(node: &str, audience: Arc<dyn Audience>, seen: Arc<Seen>) -> Self {
         Self {
             beats: format!("pullgate:{node}"),
+            sessions: 0,
             audience,
             seen,
             recent: Recent::default(),
@@ -100,29 +114,36 @@ impl Feed {
     ) -> Lost {
         let (mut sink, mut stream) = messages.split();
         let beats = self.beats.clone();
+        self.sessions += 1;
+        let mark = format!("{MARK}{}", self.sessions);
         let begin = async {
             sink.psubscribe(PATTERN).await?;
             sink.subscribe(&beats).await?;
-            commands::last_given(&mut redis).await
+            let begun = commands::last_given(&mut redis).await?;
+            commands::publish(&mut redis, &beats, &mark).await?;
+            Ok(begun)
         };
         // What has an id up to this one and is stored may not come over pub/sub. All others do.
         let begun = match begin.await {
             Ok(begun) => begun.unwrap_or(MessageId::MIN),
-            Err(why) => return why.into(),
+            Err(why) => return Lost::Redis(why),
         };
         self.seen.raise(begun);
         up();
         let beating = beat(redis.clone(), &beats);
         let delivering = async {
-            self.fill(&mut redis, begun).await;
-            let mut heard = Instant::now();
+            // These are delivered with what is read, by their ids: one that is not stored would come behind
+            // later ones otherwise.
+            let early = match self.until(&mut stream, &mark).await {
+                Ok(early) => early,
+                Err(why) => return why,
+            };
+            self.fill(&mut redis, begun, early).await;
             loop {
-                match timeout_at(heard + SILENCE, stream.next()).await {
-                    Ok(Some(message)) => self.take(&mut redis, &message).await,
-                    Ok(None) => return Lost::Closed,
-                    Err(_) => return Lost::Silent,
+                match next(&mut stream).await {
+                    Ok(message) => self.take(&mut redis, &message).await,
+                    Err(why) => return why,
                 }
-                heard = Instant::now();
             }
         };
         tokio::select! {
@@ -131,80 +152,99 @@ impl Feed {
         }
     }
 
+    /// What comes before this sign of life.
+    async fn until(
+        &self,
+        stream: &mut PubSubStream,
+        mark: &str,
+    ) -> Result<Vec<Notification>, Lost> {
+        let mut early = Vec::new();
+        loop {
+            let message = next(stream).await?;
+            if message.get_channel_name() != self.beats {
+                early.extend(notifications(&message));
+            } else if message.get_payload_bytes() == mark.as_bytes() {
+                return Ok(early);
+            }
+        }
+    }
+
     async fn take(&mut self, redis: &mut MultiplexedConnection, message: &Msg) {
         if message.get_channel_name() == self.beats {
             return self.filled.forget();
         }
-        match decode_notifications(message.get_payload_bytes()) {
-            Ok(notifications) => {
-                for notification in notifications {
-                    self.notified(redis, notification).await;
-                }
+        for notification in notifications(message) {
+            let id = notification.content.id();
+            if self.filled.ids.contains(&id) {
+                continue;
             }
-            Err(why) => {
-                let channel = message.get_channel_name();
-                tracing::warn!(channel, %why, "a node published what is no notification");
-            }
+            self.deliver(redis, vec![(id, notification.into())]).await;
         }
     }
 
-    async fn notified(&mut self, redis: &mut MultiplexedConnection, notification: Notification) {
-        let message = match notification.content {
-            Content::Message(message) => Some(Arc::new(message)),
-            Content::Stored(id) => match commands::fetch(redis, &[id]).await {
-                Ok(found) => found.into_iter().next(),
-                Err(why) => return tracing::warn!(%id, %why, "a message cannot be read"),
+    /// Delivers what was stored since the last session, up to `begun`, and what came `early` in this one.
+    async fn fill(
+        &mut self,
+        redis: &mut MultiplexedConnection,
+        begun: MessageId,
+        early: Vec<Notification>,
+    ) {
+        let mut due = match self.recent.complete_after {
+            None => {
+                self.recent.complete_after = Some(begun);
+                BTreeMap::new()
+            }
+            Some(after) => match self.missed(redis, after, begun).await {
+                Ok(missed) => missed,
+                Err(why) => {
+                    tracing::warn!(%why, "what was stored while Redis was unreachable cannot be read");
+                    BTreeMap::new()
+                }
             },
         };
-        let Some(message) = message else { return };
-        self.seen.raise(message.id);
-        self.recent.add(message.id);
-        if !self.filled.ids.contains(&message.id) {
-            let receivers: Vec<Receiver> = notification
-                .recipients
-                .iter()
-                .map(|recipient| recipient.receiver)
-                .collect();
-            self.audience.deliver(message, &receivers);
+        if !due.is_empty() {
+            tracing::info!(
+                messages = due.len(),
+                "what was stored while Redis was unreachable is delivered"
+            );
+        }
+        // The process that stored it may tell of it only now.
+        self.filled.until = Some(Instant::now() + OVERLAP);
+        self.filled.ids.extend(due.keys());
+        for notification in early {
+            due.insert(notification.content.id(), notification.into());
+        }
+        let mut due = due.into_iter();
+        while due.len() > 0 {
+            let some = due.by_ref().take(FILLING).collect();
+            self.deliver(redis, some).await;
         }
     }
 
-    /// Delivers what was stored since the last session, up to `begun`.
-    async fn fill(&mut self, redis: &mut MultiplexedConnection, begun: MessageId) {
-        let Some(after) = self.recent.complete_after else {
-            self.recent.complete_after = Some(begun);
-            return;
-        };
-        let missed = match self.missed(redis, after, begun).await {
-            Ok(missed) => missed,
-            Err(why) => {
-                return tracing::warn!(%why, "what was stored while Redis was unreachable cannot be read");
+    /// Delivers messages in this order; those that are not there yet are read.
+    async fn deliver(&mut self, redis: &mut MultiplexedConnection, mut due: Vec<(MessageId, Due)>) {
+        let unread: Vec<MessageId> = due
+            .iter()
+            .filter(|(_, due)| due.message.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        match commands::fetch(redis, &unread).await {
+            Ok(messages) => {
+                for message in messages {
+                    if let Some((_, due)) = due.iter_mut().find(|(id, _)| *id == message.id) {
+                        due.message = Some(message);
+                    }
+                }
             }
-        };
-        self.filled.until = Some(Instant::now() + OVERLAP);
-        self.filled.ids.extend(missed.keys());
-        let mut delivered = 0;
-        let ids: Vec<MessageId> = missed.keys().copied().collect();
-        for ids in ids.chunks(FILLING) {
-            let messages = match commands::fetch(redis, ids).await {
-                Ok(messages) => messages,
-                Err(why) => {
-                    return tracing::warn!(%why, "what was stored while Redis was unreachable cannot be read");
-                }
-            };
-            for message in messages {
-                self.recent.add(message.id);
-                if let Some(receivers) = missed.get(&message.id) {
-                    delivered += 1;
-                    self.audience.deliver(message, receivers);
-                }
+            Err(why) => {
+                tracing::warn!(messages = unread.len(), %why, "messages cannot be read");
             }
         }
-        if delivered > 0 {
-            tracing::info!(
-                delivered,
-                "what was stored while Redis was unreachable is delivered"
-            );
+        for (id, due) in due {
+            let Some(message) = due.message else { continue };
+            self.seen.raise(id);
+            self.recent.add(id);
+            self.audience.deliver(message, &due.receivers);
         }
     }
 
@@ -214,14 +254,19 @@ impl Feed {
         redis: &mut MultiplexedConnection,
         after: MessageId,
         until: MessageId,
-    ) -> Result<BTreeMap<MessageId, Vec<Receiver>>, RedisError> {
+    ) -> Result<BTreeMap<MessageId, Due>, RedisError> {
         let had: HashSet<MessageId> = self.recent.ids.iter().copied().collect();
-        let mut missed: BTreeMap<MessageId, Vec<Receiver>> = BTreeMap::new();
+        let mut missed: BTreeMap<MessageId, Due> = BTreeMap::new();
         for receivers in self.audience.listening().chunks(commands::MANY) {
             let listed = commands::listed_between(redis, receivers, after, until).await?;
             for (receiver, ids) in receivers.iter().zip(listed) {
                 for id in ids.into_iter().filter(|id| !had.contains(id)) {
-                    missed.entry(id).or_default().push(*receiver);
+                    let unread = || Due {
+                        receivers: Vec::new(),
+                        message: None,
+                    };
+                    let due = missed.entry(id).or_insert_with(unread);
+                    due.receivers.push(*receiver);
                 }
             }
         }
@@ -239,6 +284,19 @@ impl Recent {
     }
 }
 
+impl From<Notification> for Due {
+    fn from(notification: Notification) -> Self {
+        let recipients = notification.recipients.iter();
+        Self {
+            receivers: recipients.map(|recipient| recipient.receiver).collect(),
+            message: match notification.content {
+                Content::Message(message) => Some(Arc::new(message)),
+                Content::Stored(_) => None,
+            },
+        }
+    }
+}
+
 impl Filled {
     /// Once what filled the gap can no longer come over pub/sub.
     fn forget(&mut self) {
@@ -246,6 +304,23 @@ impl Filled {
             *self = Self::default();
         }
     }
+}
+
+/// What comes next, if it comes in time.
+async fn next(stream: &mut PubSubStream) -> Result<Msg, Lost> {
+    match timeout(SILENCE, stream.next()).await {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) => Err(Lost::Closed),
+        Err(_) => Err(Lost::Silent),
+    }
+}
+
+fn notifications(message: &Msg) -> Vec<Notification> {
+    decode_notifications(message.get_payload_bytes()).unwrap_or_else(|why| {
+        let channel = message.get_channel_name();
+        tracing::warn!(channel, %why, "a node published what is no notification");
+        Vec::new()
+    })
 }
 
 /// Publishes signs of life, until that fails.

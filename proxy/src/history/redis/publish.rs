@@ -112,7 +112,7 @@ impl Queue {
 }
 
 impl Waiting {
-    fn enter(&self, messages: &[Prepared]) -> Result<(), usize> {
+    pub(super) fn enter(&self, messages: &[Prepared]) -> Result<(), usize> {
         let size = messages.iter().map(Prepared::size).sum();
         let count = self.messages.fetch_add(messages.len(), Ordering::Relaxed);
         let bytes = self.bytes.fetch_add(size, Ordering::Relaxed);
@@ -137,7 +137,7 @@ impl Waiting {
 }
 
 impl Prepared {
-    fn new(publication: Publication) -> Self {
+    pub(super) fn new(publication: Publication) -> Self {
         let Publication {
             message,
             recipients,

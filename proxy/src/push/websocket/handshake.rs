@@ -1,11 +1,12 @@
 //! The opening handshake (RFC 6455 4.2), refused in the words of the reference's websocket library.
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use http::{Method, Request, Response, StatusCode, Version};
+use pullgate_compat::websocket::accept_key;
 
 use crate::body::Body;
 
@@ -20,7 +21,11 @@ pub(crate) struct Accepted {
 pub(crate) enum Refused {
     /// No websocket is served on this path.
     Path,
+    /// HTTP/1.0 knows no upgrade.
+    Http,
     Method,
+    /// What stands behind the request's head is the websocket's.
+    Body,
     Upgrade,
     Key,
     Version,
@@ -40,8 +45,14 @@ pub(crate) fn is_handshake(headers: &HeaderMap) -> bool {
 /// The answer to the client's key, and the first of the subprotocols that it offers.
 pub(crate) fn check<B>(request: &Request<B>) -> Result<Accepted, Refused> {
     let text = |name: HeaderName| request.headers().get(name)?.to_str().ok();
+    if request.version() < Version::HTTP_11 {
+        return Err(Refused::Http);
+    }
     if request.method() != Method::GET {
         return Err(Refused::Method);
+    }
+    if has_body(request.headers()) {
+        return Err(Refused::Body);
     }
     if !text(UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
         return Err(Refused::Upgrade);
@@ -56,10 +67,13 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Accepted, Refused> {
         Some(offered) => Some(first_protocol(offered).ok_or(Refused::Protocol)?),
         None => None,
     };
-    let key = derive_accept_key(key.as_bytes())
-        .try_into()
-        .map_err(|_| Refused::Key)?;
+    let key = accept_key(key).try_into().map_err(|_| Refused::Key)?;
     Ok(Accepted { key, protocol })
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let is_empty = |length: &HeaderValue| length == "0";
+    headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(CONTENT_LENGTH).iter().all(is_empty)
 }
 
 /// The first of a list of different tokens.
@@ -97,7 +111,12 @@ impl From<Refused> for Response<Body> {
     fn from(refused: Refused) -> Self {
         let (status, why) = match refused {
             Refused::Path => (StatusCode::BAD_REQUEST, "Bad Request"),
+            Refused::Http => (StatusCode::BAD_REQUEST, "Websockets need HTTP/1.1"),
             Refused::Method => (StatusCode::METHOD_NOT_ALLOWED, "Invalid HTTP method"),
+            Refused::Body => (
+                StatusCode::BAD_REQUEST,
+                "Websockets need a request without a body",
+            ),
             Refused::Upgrade => (StatusCode::BAD_REQUEST, "Invalid Upgrade header"),
             Refused::Key => (
                 StatusCode::BAD_REQUEST,

@@ -1,0 +1,93 @@
+//! What waits to be written to one client, whatever it is: messages, pongs, answers, the close frame.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes};
+use pullgate_compat::websocket::{Header, Opcode, encode_frame};
+
+use crate::server::stream::Stream;
+
+/// Pieces in one system call.
+const AT_ONCE: usize = 64;
+
+/// Encoded frames, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// The first may be written in part. Messages are shared with all who get them.
+    pieces: VecDeque<Bytes>,
+    /// Headers and small frames that stand behind the pieces.
+    tail: Vec<u8>,
+    /// Sum of the pieces' lengths.
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.tail.is_empty()
+    }
+
+    /// Bytes that are kept because of this client.
+    pub(super) fn size(&self) -> usize {
+        self.bytes + self.pieces.len() * size_of::<Bytes>() + self.tail.capacity()
+    }
+
+    /// Appends a message that lies in several places.
+    pub(super) fn message(&mut self, opcode: Opcode, parts: impl Iterator<Item = Bytes> + Clone) {
+        let length = parts.clone().map(|part| part.len()).sum();
+        Header::new(opcode, None, length).encode(&mut self.tail);
+        for part in parts.filter(|part| !part.is_empty()) {
+            self.cut();
+            self.bytes += part.len();
+            self.pieces.push_back(part);
+        }
+    }
+
+    /// Appends a frame of this client's own.
+    pub(super) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        encode_frame(opcode, None, payload, &mut self.tail);
+    }
+
+    /// Writes what the socket takes now; whether it took any.
+    pub(super) fn write_to(&mut self, stream: &Stream) -> io::Result<bool> {
+        self.cut();
+        let mut slices = [IoSlice::new(&[]); AT_ONCE];
+        let mut filled = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
+        }
+        match stream.try_write_vectored(slices.get(..filled).unwrap_or_default()) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                self.forget(written);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a piece of the tail.
+    fn cut(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = Bytes::from(std::mem::take(&mut self.tail));
+            self.bytes += tail.len();
+            self.pieces.push_back(tail);
+        }
+    }
+
+    fn forget(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(first) = self.pieces.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                return;
+            }
+            written -= first.len();
+            self.pieces.pop_front();
+        }
+        // An idle connection keeps no buffer.
+        self.pieces = VecDeque::new();
+    }
+}

@@ -1,0 +1,162 @@
+//! Taking connections in, as far as there is room. Some file descriptors are left for the site's side.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::listen::Bound;
+use super::stream::Stream;
+use super::{App, Core, connection, stopped};
+use crate::config::Role;
+use crate::hub::unix_time;
+
+/// Descriptors that a core opens beside its connections: its poll, its timers, a file of history.
+const PER_CORE: usize = 8;
+
+/// How long a client that is turned away may take to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
+    Content-Length: 21\r\nRetry-After: 1\r\nConnection: close\r\n\r\nToo many connections.";
+
+/// How many connections there may be.
+#[derive(Debug)]
+pub(crate) struct Room {
+    max: usize,
+    /// Those beyond, who are being told so.
+    farewells: Arc<Semaphore>,
+}
+
+impl Room {
+    /// As configured, and no more than three of four free file descriptors: the rest is for connections to the
+    /// site, for the administrator and for history. 0: so many.
+    pub(super) fn new(configured: usize, cores: usize) -> Self {
+        // Linux tells what is open; elsewhere this is about what a start opens.
+        let open = std::fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let free = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(open + cores * PER_CORE);
+        let possible = (free / 4 * 3).max(1);
+        if configured > possible {
+            tracing::warn!(
+                possible,
+                "server.max_connections is more than the limit on open files allows"
+            );
+        }
+        Self {
+            max: match configured {
+                0 => possible,
+                configured => configured.min(possible),
+            },
+            farewells: Arc::new(Semaphore::new((free / 16).clamp(1, 1024))),
+        }
+    }
+
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Tells a client that there is no room, and waits a little for it to have read that: closing at once would
+    /// take the answer away from one that is still sending.
+    fn turn_away(&self, mut stream: Stream) {
+        let max = self.max;
+        once_a_second(|| tracing::warn!(max, "there is no room: clients get 503"));
+        // Nothing was written before, so the kernel has room for it.
+        let _ = stream.write_now(NO_ROOM);
+        if stream.is_reserved() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else {
+            return;
+        };
+        tokio::spawn(async move {
+            let told = async {
+                stream.shutdown().await?;
+                while stream.read(&mut [0; 1024]).await? > 0 {}
+                io::Result::Ok(())
+            };
+            // Whether it listened or not: it goes.
+            let _ = timeout(FAREWELL, told).await;
+            drop(permit);
+        });
+    }
+}
+
+pub(super) async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Receiver<bool>) {
+    let role = socket.role;
+    let listener = match socket.accepting() {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listener could not start"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut stop) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // The administrator gets in when nobody else does.
+                let is_full = core.app.connections.load(Ordering::Relaxed) >= core.room.max;
+                if role != Role::Admin && (is_full || stream.is_reserved()) {
+                    core.room.turn_away(stream);
+                } else {
+                    take_in(&core, stream, peer, role, &stop);
+                }
+            }
+            Err(error) => {
+                // Mostly "too many open files": others must close before it gets better.
+                once_a_second(|| tracing::warn!(%error, "a connection could not be accepted"));
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn take_in(
+    core: &Arc<Core>,
+    stream: Stream,
+    peer: IpAddr,
+    role: Role,
+    stop: &watch::Receiver<bool>,
+) {
+    let counted = Counted::new(&core.app);
+    let serving = connection::serve(Arc::clone(core), stream, peer, role, stop.clone());
+    tokio::spawn(async move {
+        serving.await;
+        drop(counted);
+    });
+}
+
+/// There may be thousands of the same event in one second.
+fn once_a_second(log: impl FnOnce()) {
+    static TOLD: AtomicU64 = AtomicU64::new(0);
+    let now = unix_time().as_secs();
+    if TOLD.swap(now, Ordering::Relaxed) != now {
+        log();
+    }
+}
+
+/// One connection in `App::connections`, which a stop waits for.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<App>);
+
+impl Counted {
+    pub(crate) fn new(app: &Arc<App>) -> Self {
+        app.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,106 @@
+//! One client's connection: hyper on it, to its end or to the end of us.
+
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures_util::future::{Either, FutureExt, TryFutureExt};
+use http::Request;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+
+use super::stream::Stream;
+use super::watched::{Watch, Watched};
+use super::{Core, request, stopped};
+use crate::config::Role;
+use crate::push;
+use crate::route::Route;
+
+/// Largest request head: Bitrix cookies are big.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Lines in a request head: hyper takes 100 by itself, nginx sets no limit.
+const MAX_HEADERS: usize = 256;
+
+/// Serves a connection until it ends, or until nothing is under way on it any more once `stop` is true.
+pub(super) async fn serve(
+    core: Arc<Core>,
+    stream: Stream,
+    peer: IpAddr,
+    role: Role,
+    mut stop: watch::Receiver<bool>,
+) {
+    let header_timeout = core.app.config.server.header_timeout;
+    let send_timeout = core.app.config.server.send_timeout;
+    let watch = Watch::default();
+    let told = watch.clone();
+    let service = service_fn(move |incoming| {
+        told.request(&incoming);
+        let route = Route::of(
+            role,
+            &core.app.config.push.paths,
+            Request::uri(&incoming).path(),
+        );
+        let answer = request::answer(Arc::clone(&core), role, route, peer, incoming);
+        if matches!(route, Route::Publish | Route::Rest | Route::Login) {
+            // PHP often closes without waiting for the answer. hyper then drops the future it was
+            // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
+            Either::Left(
+                tokio::spawn(answer)
+                    .unwrap_or_else(|_| push::broken())
+                    .map(Ok::<_, Infallible>),
+            )
+        } else {
+            Either::Right(answer.map(Ok))
+        }
+    });
+    // hyper-util's `auto` builder never lets a silent connection go, and its `GracefulShutdown`, as hyper's own,
+    // waits for the rest of half a head: hence hyper itself, and the watch.
+    let connection = http1::Builder::new()
+        .timer(watch.timer())
+        .header_read_timeout(header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(2 * MAX_HEAD)
+        .title_case_headers(true)
+        .serve_connection(
+            TokioIo::new(Watched::new(stream, &watch, send_timeout)),
+            service,
+        )
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                // Nothing, or half a head, has come of the next request.
+                match ended.is_pending() && watch.is_idle() {
+                    true => Poll::Ready(Ok(())),
+                    false => ended,
+                }
+            })
+            .await
+        }
+    };
+    match ended {
+        // hyper has answered by itself, or closed: no other line tells of it.
+        Err(error) if error.is_parse() => {
+            tracing::info!(client = %peer.to_canonical(), %error, "a request was refused");
+        }
+        // The head of the response had gone when its body broke off.
+        Err(error) if error.is_user() => {
+            let cause = error.source().map(ToString::to_string);
+            tracing::warn!(client = %peer.to_canonical(), %error, cause, "a response was cut off");
+        }
+        // How else a connection ends is its client's business.
+        Ok(()) | Err(_) => {}
+    }
+}

@@ -1,0 +1,226 @@
+//! What hyper does not tell of a connection: whether it waits for a request, and whether the client takes what we
+//! write. And what it must not see: see [`super::target`].
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http::header::UPGRADE;
+use http_body::Body;
+use hyper::rt::{Sleep, Timer};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::sleep_until;
+
+use super::stream::Stream;
+use super::target::Targets;
+
+/// Shared by a connection's stream, its timer and whoever wants to end it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Watch(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Timers that run: hyper has one from the moment it waits for a head until the head is there.
+    heads: AtomicUsize,
+    /// The request under way has no body and asks for no other protocol: behind its head comes another.
+    head_follows: AtomicBool,
+    /// The client has not taken yet what was last written.
+    unsent: AtomicBool,
+}
+
+impl Watch {
+    /// No request is under way, and every response has been sent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.heads.load(Ordering::Relaxed) > 0 && !self.0.unsent.load(Ordering::Relaxed)
+    }
+
+    /// A request's head is there. To be told before hyper reads on.
+    pub(super) fn request<B: Body>(&self, request: &Request<B>) {
+        let alone = request.body().is_end_stream() && !request.headers().contains_key(UPGRADE);
+        self.0.head_follows.store(alone, Ordering::Relaxed);
+    }
+
+    /// The timer for `header_read_timeout`.
+    pub(super) fn timer(&self) -> HeadTimer {
+        HeadTimer(Arc::clone(&self.0))
+    }
+}
+
+/// See [`Watch::timer`].
+#[derive(Debug)]
+pub(super) struct HeadTimer(Arc<Seen>);
+
+impl Timer for HeadTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.0.heads.fetch_add(1, Ordering::Relaxed);
+        Box::pin(HeadSleep {
+            sleep: sleep_until(deadline.into()),
+            _waits: WaitsForHead(Arc::clone(&self.0)),
+        })
+    }
+}
+
+pin_project! {
+    struct HeadSleep {
+        #[pin]
+        sleep: tokio::time::Sleep,
+        _waits: WaitsForHead,
+    }
+}
+
+struct WaitsForHead(Arc<Seen>);
+
+impl Drop for WaitsForHead {
+    fn drop(&mut self) {
+        self.0.heads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Sleep for HeadSleep {}
+
+impl Future for HeadSleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().sleep.poll(cx)
+    }
+}
+
+/// A client's stream. A client that takes no byte of what waits to be written for too long is let go; the timer
+/// runs only then, so that it costs nothing where clients keep up and ends nothing that merely waits.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    stream: Stream,
+    seen: Arc<Seen>,
+    targets: Targets,
+    /// What `targets` made longer than hyper had room for.
+    rest: Vec<u8>,
+    send_timeout: Duration,
+    /// Kept for the next time that the client falls behind.
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: Stream, watch: &Watch, send_timeout: Duration) -> Self {
+        Self {
+            stream,
+            seen: Arc::clone(&watch.0),
+            targets: Targets::default(),
+            rest: Vec::new(),
+            send_timeout,
+            timer: None,
+        }
+    }
+
+    /// The bare stream behind an upgrade, and what was read of it behind the request.
+    pub(crate) fn take_apart(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
+        let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
+        let watched = parts.io.into_inner();
+        let early = match watched.rest.as_slice() {
+            [] => parts.read_buf,
+            rest => [&parts.read_buf, rest].concat().into(),
+        };
+        Some((watched.stream, early))
+    }
+
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
+        let later = self.rest.split_off(self.rest.len().min(buf.remaining()));
+        buf.put_slice(&self.rest);
+        self.rest = later;
+    }
+
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+        next: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let waited = self.seen.unsent.load(Ordering::Relaxed);
+        if waited == polled.is_ready() {
+            self.seen.unsent.store(!waited, Ordering::Relaxed);
+        }
+        if polled.is_ready() {
+            return polled;
+        }
+        let until = tokio::time::Instant::now() + self.send_timeout;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if !waited {
+            timer.as_mut().reset(until);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.seen.unsent.store(false, Ordering::Relaxed);
+        let written = self.stream.write_now(next);
+        Poll::Ready(written.map_err(|_| io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.rest.is_empty() {
+            self.hand_over(buf);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let head_follows = self.seen.heads.load(Ordering::Relaxed) > 0
+            || self.seen.head_follows.load(Ordering::Relaxed);
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if let Some(encoded) = self.targets.encode(read, head_follows) {
+            buf.set_filled(before);
+            self.rest = encoded;
+            self.hand_over(buf);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, polled, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let next = bufs.iter().find(|buf| !buf.is_empty());
+        self.written(cx, polled, next.map_or(&[], |buf| buf))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
