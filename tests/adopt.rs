@@ -5,6 +5,7 @@ use std::sync::Arc;
 use redis::Commands;
 
 use crate::cluster::redis_server::RedisServer;
+use crate::engine::{Engine, on_every_engine};
 use crate::guests::{PAGE, token_keys};
 use crate::harness::{Php, Response, Server, get, send, wait_for};
 
@@ -49,12 +50,11 @@ fn number(response: &Response) -> Option<i32> {
     number.as_str().map(|number| number.parse().unwrap())
 }
 
-#[test]
-fn a_guest_of_the_site_keeps_the_id() {
+fn a_guest_of_the_site_keeps_the_id(engine: &Engine) {
     let guest = "first_id = 1000000\nnew_per_minute = 1\n";
-    let keys = token_keys(&Server::start("http://127.0.0.1:1", &adopting(guest)));
+    let keys = token_keys(&engine.start("http://127.0.0.1:1", &adopting(guest)));
     let php = Php::start(&keys);
-    let server = Server::start(&php.url, &adopting(guest));
+    let server = engine.start(&php.url, &adopting(guest));
     for (query, id) in [
         ("id=17", -17),
         ("id=-18", -18),
@@ -91,10 +91,9 @@ fn a_guest_of_the_site_keeps_the_id() {
     assert_ne!(number(&new), Some(-21));
 }
 
-#[test]
-fn what_the_site_did_not_sign_is_not_believed() {
+fn what_the_site_did_not_sign_is_not_believed(engine: &Engine) {
     let php = Php::start("");
-    let server = Server::start(&php.url, &adopting("first_id = 1000000\n"));
+    let server = engine.start(&php.url, &adopting("first_id = 1000000\n"));
     let old = old_cookie(&php, "id=17");
     let (name, proof) = old.split_once("=17.").unwrap();
     let timed = old_cookie(&php, "id=17&form=timed");
@@ -136,15 +135,14 @@ fn what_the_site_did_not_sign_is_not_believed() {
     assert!(number(&page).unwrap() <= -1_000_000, "{page:?}");
 }
 
-#[test]
-fn new_numbers_do_not_meet_adopted_ones() {
+fn new_numbers_do_not_meet_adopted_ones(engine: &Engine) {
     let php = Php::start("");
     let config = adopting("first_id = 1000\nnew_per_minute = 1000000\n");
     let mut directory = Arc::new(tempfile::tempdir().unwrap());
     let below = old_cookie(&php, "id=999");
     let above = old_cookie(&php, "id=1000");
     for _ in 0..3 {
-        let server = Server::start_in(Arc::clone(&directory), &php.url, &config);
+        let server = engine.start_in(Arc::clone(&directory), &php.url, &config);
         assert_eq!(number(&ask(&server, &[NO_PAGE], &[&below])), Some(-999));
         assert_eq!(number(&ask(&server, &[NO_PAGE], &[&above])), None);
         assert_eq!(number(&ask(&server, &[NO_PAGE], &[&above])), None);
@@ -160,15 +158,14 @@ fn new_numbers_do_not_meet_adopted_ones() {
 }
 
 /// Pullgate was there first, and learns of the site's own guests later.
-#[test]
-fn numbers_that_pullgate_gave_before_are_not_adopted() {
+fn numbers_that_pullgate_gave_before_are_not_adopted(engine: &Engine) {
     let php = Php::start("");
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let alone = "[guest]\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n";
-    let server = Server::start_in(directory, &php.url, alone);
+    let server = engine.start_in(directory, &php.url, alone);
     let first = ask(&server, &PAGE, &[]);
     assert_eq!(number(&first), Some(-1));
-    let server = Server::start_in(server.kill(), &php.url, &adopting("first_id = 1000000\n"));
+    let server = engine.start_in(server.kill(), &php.url, &adopting("first_id = 1000000\n"));
     wait_for(|| server.log().contains("gave numbers below guest.first_id"));
     let same = old_cookie(&php, "id=1");
     assert_eq!(number(&ask(&server, &[NO_PAGE], &[&same])), None);
@@ -208,3 +205,10 @@ fn nodes_adopt_the_same_numbers() {
     let third = Server::start(&php.url, &adopt);
     nodes.iter().chain([&third]).for_each(agree);
 }
+
+on_every_engine!(
+    a_guest_of_the_site_keeps_the_id,
+    what_the_site_did_not_sign_is_not_believed,
+    new_numbers_do_not_meet_adopted_ones,
+    numbers_that_pullgate_gave_before_are_not_adopted,
+);

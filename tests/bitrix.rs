@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::engine::{Engine, on_every_engine};
 use crate::guests::{PAGE, SECRET, printed_hook};
 use crate::harness::{Php, Response, SIGNATURE_KEY, Server, free_port, get, send};
 
@@ -19,8 +20,8 @@ pub(crate) struct Site {
 
 impl Site {
     /// `push` is what `[guest.push]` says. The hook is the one that pullgate prints for it.
-    pub(crate) fn new(module: &str, push: &str) -> Self {
-        Self::start(push, &[], |_, hook| {
+    pub(crate) fn new(engine: &Engine, module: &str, push: &str) -> Self {
+        Self::start(engine, push, &[], |_, hook| {
             vec![
                 ("BITRIX_STUB_PULL".into(), module.into()),
                 ("PULLGATE_HOOK".into(), hook.into()),
@@ -30,8 +31,12 @@ impl Site {
 
     /// A site of 26.250 with files of its own: paths from the root, and what is in them. The files of
     /// `compat/php` are in `/local/php_interface/`, the hook as it is printed.
-    pub(crate) fn of(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
-        Self::start("", environment, |directory, hook| {
+    pub(crate) fn of(
+        engine: &Engine,
+        files: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        Self::start(engine, "", environment, |directory, hook| {
             let root = directory.join("root");
             let write = |path: &str, text: &str| {
                 let path = root.join(path.trim_start_matches('/'));
@@ -55,12 +60,13 @@ impl Site {
 
     /// `more` makes what the site needs in a directory, given the printed hook, and returns its settings.
     fn start(
+        engine: &Engine,
         push: &str,
         environment: &[(&str, &str)],
         more: impl Fn(&Path, &str) -> Vec<(String, String)>,
     ) -> Self {
         let port = free_port();
-        let server = Server::start(
+        let server = engine.start(
             &format!("http://127.0.0.1:{port}"),
             &format!("{SECRET}[guest.push]\n{push}\n[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n"),
         );
@@ -188,9 +194,8 @@ fn stored(server: &Server, channels: &[String], headers: &[&str]) -> Vec<String>
         .collect()
 }
 
-#[test]
-fn an_old_module_serves_guests_itself() {
-    let site = Site::new("24.500", "enabled = false");
+fn an_old_module_serves_guests_itself(engine: &Engine) {
+    let site = Site::new(engine, "24.500", "enabled = false");
     let (guest, other) = (site.visitor(), site.visitor());
     assert_eq!(guest.channels().len(), 2, "shared and private");
     assert_eq!(site.send(&format!("to={}&text=one", guest.number)), true);
@@ -203,9 +208,8 @@ fn an_old_module_serves_guests_itself() {
     assert_eq!(other.config(guest.number).status, 403);
 }
 
-#[test]
-fn a_current_module_drops_what_is_for_a_guest() {
-    let site = Site::new("26.250", "enabled = false");
+fn a_current_module_drops_what_is_for_a_guest(engine: &Engine) {
+    let site = Site::new(engine, "26.250", "enabled = false");
     let guest = site.visitor();
     assert_eq!(guest.channels().len(), 1, "the shared channel alone");
     assert_eq!(site.send(&format!("to={}&text=lost", guest.number)), true);
@@ -213,10 +217,9 @@ fn a_current_module_drops_what_is_for_a_guest() {
     assert_eq!(guest.messages(), ["to everybody"]);
 }
 
-#[test]
-fn pullgate_serves_guests_whatever_the_module_does() {
+fn pullgate_serves_guests_whatever_the_module_does(engine: &Engine) {
     for module in ["24.500", "26.250"] {
-        let site = Site::new(module, "enabled = true");
+        let site = Site::new(engine, module, "enabled = true");
         let (guest, other) = (site.visitor(), site.visitor());
         assert_eq!(guest.channels().len(), 2, "{module}: shared and private");
         let (one, two) = (guest.number, other.number);
@@ -239,9 +242,8 @@ fn pullgate_serves_guests_whatever_the_module_does() {
     }
 }
 
-#[test]
-fn send_to_all_reaches_a_guest_of_the_modules_shared_channel() {
-    let site = Site::new("26.250", "");
+fn send_to_all_reaches_a_guest_of_the_modules_shared_channel(engine: &Engine) {
+    let site = Site::new(engine, "26.250", "");
     let guest = site.visitor();
     let channels = guest.channels();
     assert_eq!(site.send("by=all&text=to+all"), true);
@@ -265,9 +267,8 @@ fn send_to_all_reaches_a_guest_of_the_modules_shared_channel() {
     assert_eq!(refused.status, 400, "{refused:?}");
 }
 
-#[test]
-fn a_guests_configuration_has_the_modules_timestamp_and_revisions() {
-    let site = Site::start("", &[("BITRIX_STUB_REVISION", "31")], |_, hook| {
+fn a_guests_configuration_has_the_modules_timestamp_and_revisions(engine: &Engine) {
+    let site = Site::start(engine, "", &[("BITRIX_STUB_REVISION", "31")], |_, hook| {
         vec![("PULLGATE_HOOK".into(), hook.into())]
     });
     let config = site.visitor().own_config();
@@ -275,9 +276,8 @@ fn a_guests_configuration_has_the_modules_timestamp_and_revisions() {
     assert_eq!(config["api"]["revision_web"], 31);
 }
 
-#[test]
-fn a_guest_who_logs_in_takes_the_messages_along() {
-    let site = Site::new("26.250", "enabled = true");
+fn a_guest_who_logs_in_takes_the_messages_along(engine: &Engine) {
+    let site = Site::new(engine, "26.250", "enabled = true");
     let guest = site.visitor();
     let sent = site.send(&format!("to={}&text=kept", guest.number));
     assert_eq!(sent, true);
@@ -308,3 +308,12 @@ fn a_guest_who_logs_in_takes_the_messages_along() {
         "once"
     );
 }
+
+on_every_engine!(
+    an_old_module_serves_guests_itself,
+    a_current_module_drops_what_is_for_a_guest,
+    pullgate_serves_guests_whatever_the_module_does,
+    send_to_all_reaches_a_guest_of_the_modules_shared_channel,
+    a_guests_configuration_has_the_modules_timestamp_and_revisions,
+    a_guest_who_logs_in_takes_the_messages_along,
+);

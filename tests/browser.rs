@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use crate::bitrix::Site;
+use crate::engine::{Engine, on_every_engine};
 use crate::guests::{SECRET, token_keys};
 use crate::harness::{Php, SIGNATURE_KEY, Server, free_port, root};
 
@@ -34,10 +35,10 @@ fn run(script: &str, arguments: &[&OsStr], server: &Server) {
 }
 
 /// With a site that the script itself puts up, on a unix socket.
-fn run_with_site(script: &str, more: &str) {
+fn run_with_site(engine: &Engine, script: &str, more: &str) {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let site = directory.path().join("site.sock");
-    let server = Server::start_in(
+    let server = engine.start_in(
         directory,
         &format!("unix:{}", site.display()),
         &format!(
@@ -54,16 +55,14 @@ fn run_with_site(script: &str, more: &str) {
     run(script, &arguments, &server);
 }
 
-#[test]
-fn the_client_of_bitrix_receives_catches_up_and_publishes() {
-    run_with_site("pull_client.mjs", "");
+fn the_client_of_bitrix_receives_catches_up_and_publishes(engine: &Engine) {
+    run_with_site(engine, "pull_client.mjs", "");
 }
 
-#[test]
-fn pages_without_bitrix() {
+fn pages_without_bitrix(engine: &Engine) {
     for version in [3, 4] {
         let guests = format!("{SECRET}[guest.push]\nversion = {version}\n");
-        run_with_site("guest_pages.mjs", &guests);
+        run_with_site(engine, "guest_pages.mjs", &guests);
     }
 }
 
@@ -83,10 +82,9 @@ fn demo(site: &Site) {
     run("demo.mjs", &[OsStr::new(&url)], &site.server);
 }
 
-#[test]
-fn guests_of_a_site_without_bitrix() {
+fn guests_of_a_site_without_bitrix(engine: &Engine) {
     let port = free_port();
-    let server = Server::start(
+    let server = engine.start(
         &format!("http://127.0.0.1:{port}"),
         &format!(
             "{SECRET}[guest.push]\nversion = 3\n[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n"
@@ -105,12 +103,18 @@ fn guests_of_a_site_without_bitrix() {
     run("demo.mjs", &[OsStr::new(&url)], &server);
 }
 
-#[test]
-fn guests_of_a_module_that_drops_them() {
-    demo(&Site::new("26.250", ""));
+fn guests_of_a_module_that_drops_them(engine: &Engine) {
+    demo(&Site::new(engine, "26.250", ""));
 }
 
-#[test]
-fn guests_of_a_module_that_serves_them() {
-    demo(&Site::new("24.500", "enabled = false"));
+fn guests_of_a_module_that_serves_them(engine: &Engine) {
+    demo(&Site::new(engine, "24.500", "enabled = false"));
 }
+
+on_every_engine!(
+    the_client_of_bitrix_receives_catches_up_and_publishes,
+    pages_without_bitrix,
+    guests_of_a_site_without_bitrix,
+    guests_of_a_module_that_drops_them,
+    guests_of_a_module_that_serves_them,
+);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::binary::{messages, post, publish as batch};
-use crate::cluster::redis_server::RedisServer;
+use crate::engine::{Engine, on_every_engine};
 use crate::guests::{PAGE, SECRET};
 use crate::harness::{Response, SIGNATURE_KEY, Server, get, send, upstream, wait_for};
 use crate::push::{A, bodies, signed, wait_until_online, websocket};
@@ -17,7 +17,7 @@ const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 const CONFIG: &str = "/rest/pull.config.get.json";
 
 /// A site without Bitrix: every path is a small page, and one says goodbye to the guest.
-fn start(more: &str) -> Server {
+fn start(engine: &Engine, more: &str) -> Server {
     let site = upstream(|mut stream, head| {
         let release = match head.starts_with("GET /login") {
             true => "Pull-User-Release: 1\r\n",
@@ -32,7 +32,7 @@ fn start(more: &str) -> Server {
         );
         stream.write_all(answer.as_bytes()).unwrap();
     });
-    Server::start(
+    engine.start(
         &site,
         &format!("{SECRET}[guest.push]\n{more}[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n"),
     )
@@ -113,9 +113,8 @@ fn send_to(server: &Server, numbers: &str, body: &str, expiry: u32) {
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
 }
 
-#[test]
-fn a_guest_gets_its_configuration_and_nobody_elses() {
-    let server = start("");
+fn a_guest_gets_its_configuration_and_nobody_elses(engine: &Engine) {
+    let server = start(engine, "");
     let (guest, other) = (Guest::new(&server), Guest::new(&server));
     let form = format!("pull_guest_id={}&CACHE=N", guest.number);
     let config = guest.ask(CONFIG, &form);
@@ -158,9 +157,8 @@ fn a_guest_gets_its_configuration_and_nobody_elses() {
     );
 }
 
-#[test]
-fn messages_go_by_number() {
-    let server = start("");
+fn messages_go_by_number(engine: &Engine) {
+    let server = start(engine, "");
     let (guest, other) = (Guest::new(&server), Guest::new(&server));
     let mut socket = websocket(&server, &format!("CHANNEL_ID={}", guest.channel_id()));
     guest.send("live", 0);
@@ -190,9 +188,8 @@ fn messages_go_by_number() {
     assert_eq!(guest.stored().len(), 3);
 }
 
-#[test]
-fn protobuf_goes_by_number_too() {
-    let server = start("");
+fn protobuf_goes_by_number_too(engine: &Engine) {
+    let server = start(engine, "");
     let guest = Guest::new(&server);
     let query = format!("CHANNEL_ID={}&binaryMode=true", guest.channel_id());
     let mut socket = websocket(&server, &query);
@@ -207,9 +204,8 @@ fn protobuf_goes_by_number_too() {
     assert_eq!(stats.body, "4014: Request command is not allowed.");
 }
 
-#[test]
-fn a_guest_writes_to_whom_the_page_lets_it() {
-    let server = start("");
+fn a_guest_writes_to_whom_the_page_lets_it(engine: &Engine) {
+    let server = start(engine, "");
     let guest = Guest::new(&server);
     let operator = "0123456789abcdef0123456789abcdef:fedcba9876543210fedcba9876543210";
     let mut socket = websocket(
@@ -232,9 +228,8 @@ fn a_guest_writes_to_whom_the_page_lets_it() {
     assert!(public.as_str().unwrap().starts_with(&sender.to_string()));
 }
 
-#[test]
-fn pages_without_bitrix_get_events() {
-    let server = start("");
+fn pages_without_bitrix_get_events(engine: &Engine) {
+    let server = start(engine, "");
     let guest = Guest::new(&server);
     let open = |last: &str| {
         let mut stream = TcpStream::connect(&server.site).unwrap();
@@ -291,9 +286,8 @@ fn pages_without_bitrix_get_events() {
     assert!(nobody.contains("\"pull_guest_mode\":\"N\",\"pull_guest_user_id\":0}"));
 }
 
-#[test]
-fn what_a_guest_had_goes_to_the_user_once() {
-    let server = start("");
+fn what_a_guest_had_goes_to_the_user_once(engine: &Engine) {
+    let server = start(engine, "");
     let guest = Guest::new(&server);
     guest.send("one", 60);
     guest.send("two", 60);
@@ -331,9 +325,9 @@ fn what_a_guest_had_goes_to_the_user_once() {
 
 #[test]
 fn logins_at_once_move_each_message_once() {
-    let redis = RedisServer::start();
-    for history in [String::new(), redis.history()] {
-        let servers = [start(&history), start(&history)];
+    let redis = Engine::redis();
+    for engine in [&Engine::Disk, &redis] {
+        let servers = [start(engine, ""), start(engine, "")];
         let guest = Guest::new(&servers[0]);
         let sent: Vec<String> = (0..10).map(|number| number.to_string()).collect();
         for round in 1..=5 {
@@ -344,9 +338,9 @@ fn logins_at_once_move_each_message_once() {
                 let logins: Vec<_> = (0..8)
                     .map(|login| {
                         // Nodes of one Redis share what was moved.
-                        let server = match history.is_empty() {
-                            true => &servers[0],
-                            false => &servers[login % 2],
+                        let server = match engine {
+                            Engine::Redis(_) => &servers[login % 2],
+                            Engine::Memory | Engine::Disk => &servers[0],
                         };
                         let target = format!("/pullgate/login?guest={}&channel={A}", guest.number);
                         scope.spawn(move || {
@@ -369,9 +363,8 @@ fn logins_at_once_move_each_message_once() {
     }
 }
 
-#[test]
-fn switched_off_it_is_all_the_sites() {
-    let server = start("enabled = false\n");
+fn switched_off_it_is_all_the_sites(engine: &Engine) {
+    let server = start(engine, "enabled = false\n");
     let page = get(&server.site, "/", &PAGE);
     let cookie = format!("Cookie: {}", page.cookie().unwrap());
     assert_eq!(
@@ -384,3 +377,13 @@ fn switched_off_it_is_all_the_sites() {
     let target = "/bitrix/pub/?USER_ID=-1";
     assert_eq!(send(&server.publish, "POST", target, &[], "x").status, 400);
 }
+
+on_every_engine!(
+    a_guest_gets_its_configuration_and_nobody_elses,
+    messages_go_by_number,
+    protobuf_goes_by_number_too,
+    a_guest_writes_to_whom_the_page_lets_it,
+    pages_without_bitrix_get_events,
+    what_a_guest_had_goes_to_the_user_once,
+    switched_off_it_is_all_the_sites,
+);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::engine::{Engine, on_every_engine};
 use crate::harness::{Php, Response, Server, get, read_response, send, upstream};
 use std::io::Write;
 use std::net::TcpStream;
@@ -38,8 +39,7 @@ pub(crate) fn token_keys(server: &Server) -> String {
     keys[..64].to_owned()
 }
 
-#[test]
-fn a_cookie_that_is_not_utf8_hides_no_guest() {
+fn a_cookie_that_is_not_utf8_hides_no_guest(engine: &Engine) {
     let site = upstream(|mut stream, head| {
         let number = head
             .lines()
@@ -49,7 +49,7 @@ fn a_cookie_that_is_not_utf8_hides_no_guest() {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
         let _ = stream.write_all(answer.as_bytes());
     });
-    let server = Server::start(&site, SECRET);
+    let server = engine.start(&site, SECRET);
     let first = page(&server, "/", &[]);
     let mut request = format!(
         "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: text/html\r\nCookie: {}; city=",
@@ -64,11 +64,10 @@ fn a_cookie_that_is_not_utf8_hides_no_guest() {
     assert_eq!(again.body, first.body);
 }
 
-#[test]
-fn a_guest_keeps_the_number_that_php_sees_and_verifies() {
-    let keys = token_keys(&Server::start("http://127.0.0.1:1", SECRET));
+fn a_guest_keeps_the_number_that_php_sees_and_verifies(engine: &Engine) {
+    let keys = token_keys(&engine.start("http://127.0.0.1:1", SECRET));
     let php = Php::start(&keys);
-    let server = Server::start(&php.url, SECRET);
+    let server = engine.start(&php.url, SECRET);
     let first = page(&server, "/whoami.php", &[]);
     let number = seen_by_php(&first).expect("the first page already has the number");
     assert!(number.parse::<i32>().unwrap() < 0);
@@ -104,10 +103,9 @@ fn a_guest_keeps_the_number_that_php_sees_and_verifies() {
     );
 }
 
-#[test]
-fn who_opens_no_page_gets_no_number() {
+fn who_opens_no_page_gets_no_number(engine: &Engine) {
     let php = Php::start("");
-    let server = Server::start(&php.url, SECRET);
+    let server = engine.start(&php.url, SECRET);
     let none = |method: &str, target: &str, headers: &[&str]| {
         let response = send(&server.site, method, target, headers, "");
         assert_eq!(
@@ -129,17 +127,16 @@ fn who_opens_no_page_gets_no_number() {
         "/whoami.php",
         &["Accept: text/html", "User-Agent: Googlebot/2.1"],
     );
-    let limited = Server::start(&php.url, "[guest]\nnew_per_minute = 2\n");
+    let limited = engine.start(&php.url, "[guest]\nnew_per_minute = 2\n");
     let minted = (0..5)
         .filter(|_| page(&limited, "/whoami.php", &[]).cookie().is_some())
         .count();
     assert_eq!(minted, 2);
 }
 
-#[test]
-fn no_spelling_of_a_forged_header_reaches_php() {
+fn no_spelling_of_a_forged_header_reaches_php(engine: &Engine) {
     let php = Php::start("");
-    let server = Server::start(&php.url, SECRET);
+    let server = engine.start(&php.url, SECRET);
     let mut names = Vec::new();
     for name in ["pull-user-id", "pull-user-token"] {
         for separators in [
@@ -171,21 +168,20 @@ fn no_spelling_of_a_forged_header_reaches_php() {
     assert!(seen_by_php(&named).is_some());
 }
 
-#[test]
-fn a_page_with_our_cookie_is_kept_by_nobody_else() {
+fn a_page_with_our_cookie_is_kept_by_nobody_else(engine: &Engine) {
     let shared = upstream(|mut stream, _| {
         let _ = stream.write_all(
             b"HTTP/1.1 200 OK\r\nCache-Control: public, s-maxage=60\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
         );
     });
-    let server = Server::start(&shared, "");
+    let server = engine.start(&shared, "");
     let response = page(&server, "/", &[]);
     assert!(response.cookie().is_some());
     assert_eq!(
         (response.header("cache-control"), response.header("expires")),
         (Some("private"), None)
     );
-    let deferring = Server::start(&shared, "[guest]\nshared_cache = \"defer\"\n");
+    let deferring = engine.start(&shared, "[guest]\nshared_cache = \"defer\"\n");
     let response = page(&deferring, "/", &[]);
     assert_eq!(
         (response.cookie(), response.header("cache-control")),
@@ -193,8 +189,7 @@ fn a_page_with_our_cookie_is_kept_by_nobody_else() {
     );
 }
 
-#[test]
-fn ten_thousand_guests_over_three_crashes_are_ten_thousand() {
+fn ten_thousand_guests_over_three_crashes_are_ten_thousand(engine: &Engine) {
     let site = upstream(|mut stream, head| {
         let number = head
             .lines()
@@ -210,7 +205,7 @@ fn ten_thousand_guests_over_three_crashes_are_ten_thousand() {
     let mut directory = Arc::new(tempfile::tempdir().unwrap());
     let mut numbers = HashSet::new();
     for _ in 0..4 {
-        let server = Server::start_in(
+        let server = engine.start_in(
             Arc::clone(&directory),
             &site,
             "[log]\naccess = false\n[guest]\nnew_per_minute = 1000000\n",
@@ -239,11 +234,10 @@ fn ten_thousand_guests_over_three_crashes_are_ten_thousand() {
     assert_eq!(numbers.len(), 10_000);
 }
 
-#[test]
-fn metrics_count_new_guests() {
+fn metrics_count_new_guests(engine: &Engine) {
     let php = Php::start("");
     let admin = format!("{SECRET}[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n");
-    let server = Server::start(&php.url, &admin);
+    let server = engine.start(&php.url, &admin);
     crate::harness::wait_for(|| server.log().contains("role=admin"));
     let log = server.log();
     let address = log
@@ -272,3 +266,13 @@ fn metrics_count_new_guests() {
     assert_eq!(get(address, "/healthz", &[]).body, "ok\n");
     assert_eq!(get(address, "/index.php", &[]).status, 404);
 }
+
+on_every_engine!(
+    a_cookie_that_is_not_utf8_hides_no_guest,
+    a_guest_keeps_the_number_that_php_sees_and_verifies,
+    who_opens_no_page_gets_no_number,
+    no_spelling_of_a_forged_header_reaches_php,
+    a_page_with_our_cookie_is_kept_by_nobody_else,
+    ten_thousand_guests_over_three_crashes_are_ten_thousand,
+    metrics_count_new_guests,
+);

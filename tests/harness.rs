@@ -25,8 +25,10 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
+/// The executable; PULLGATE names another one than that of the tests.
 pub(crate) fn pullgate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_pullgate"))
+    let named = std::env::var_os("PULLGATE");
+    Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_pullgate").into()))
 }
 
 /// A running pullgate and its log.
@@ -281,6 +283,23 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// All that came on a connection. None where it ended too early for a response.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let lower = head.to_ascii_lowercase();
+        let body = match lower.contains("transfer-encoding: chunked") {
+            true => unchunk(body)?,
+            false => body.to_owned(),
+        };
+        Some(Self {
+            status,
+            head: head.to_owned(),
+            body,
+        })
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -348,40 +367,25 @@ pub(crate) fn read_response(mut stream: TcpStream) -> Response {
     let mut bytes = Vec::new();
     // A reset behind a whole answer is the server's way of refusing what else we had to say.
     let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no head: {text:?}"));
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let chunked = head
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked");
-    let body = if chunked {
-        unchunk(body)
-    } else {
-        body.to_owned()
-    };
-    Response {
-        status,
-        head: head.to_owned(),
-        body,
-    }
+    let text = || String::from_utf8_lossy(&bytes).into_owned();
+    Response::parse(&bytes).unwrap_or_else(|| panic!("no response: {:?}", text()))
 }
 
-fn unchunk(mut body: &str) -> String {
+/// None where it was cut off.
+fn unchunk(mut body: &str) -> Option<String> {
     let mut whole = String::new();
     while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap();
-        whole.push_str(&rest[..size]);
+        let size = usize::from_str_radix(size, 16).ok()?;
+        whole.push_str(rest.get(..size)?);
         body = rest[size..].trim_start_matches("\r\n");
     }
-    whole
+    Some(whole)
 }
 
 pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < Duration::from_secs(20), "waited in vain");
+        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain");
         thread::sleep(Duration::from_millis(10));
     }
 }

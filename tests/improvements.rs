@@ -71,13 +71,15 @@ fn nothing_waits_for_what_may_come() {
     let channel = signed(&server, A);
     let mut socket = websocket(&server, &format!("CHANNEL_ID={channel}"));
     wait_until_online(&server);
-    let began = Instant::now();
+    let mut slow = 0;
     for n in 0..20 {
+        let began = Instant::now();
         publish(&server, A, &n.to_string(), 0);
         assert_eq!(read(&mut socket, 1), [n.to_string()]);
+        slow += u32::from(began.elapsed() >= Duration::from_millis(400));
     }
-    // The reference would hold back every other one for 400 ms.
-    assert!(began.elapsed() < Duration::from_secs(4));
+    // The reference holds back every other one for 400 ms; a busy machine may a few.
+    assert!(slow < 8, "{slow} of 20");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::bitrix::Site;
 use crate::browser;
+use crate::engine::{Engine, on_every_engine};
 use crate::guests::{PAGE, SECRET};
 use crate::harness::{Response, Server, root, send};
 
@@ -63,8 +64,7 @@ fn number(page: &Response) -> &str {
         .unwrap()
 }
 
-#[test]
-fn registering() {
+fn registering(engine: &Engine) {
     for (main, line) in [
         ("root", REGISTERING.to_owned()),
         (
@@ -84,7 +84,7 @@ fn registering() {
             ("/local/scripts/pull_hit.php", "{pull_hit.php}"),
             ("/page.php", NUMBER),
         ];
-        let site = Site::of(&files, &[("BITRIX_STUB_MAIN", main)]);
+        let site = Site::of(engine, &files, &[("BITRIX_STUB_MAIN", main)]);
         let before = site.get("/page.php", &PAGE);
         assert_eq!(number(&before), "none");
         let cookie = format!("Cookie: {}", before.cookie().unwrap());
@@ -136,8 +136,7 @@ fn installing() {
     }
 }
 
-#[test]
-fn sending() {
+fn sending(engine: &Engine) {
     let unchanged = format!("<?php\n{SENDING}");
     let elsewhere = format!("<?php\nnamespace Other\\Module;\n{SENDING}")
         .replace("CModule::", "\\CModule::")
@@ -145,6 +144,7 @@ fn sending() {
     let documented = recipe("guests.md", "php", "CPullStack::AddByUser(-17, Array(");
     let documented = format!("<?php\n{}", documented.replace("-17", "-1"));
     let site = Site::of(
+        engine,
         &[
             ("/local/php_interface/init.php", &init("")),
             ("/send.php", &unchanged),
@@ -180,9 +180,9 @@ fn sending() {
     assert_eq!(body.matches(price).count(), 1, "{body}");
 }
 
-#[test]
-fn looking() {
+fn looking(engine: &Engine) {
     let site = Site::of(
+        engine,
         &[
             ("/local/php_interface/init.php", &init("")),
             ("/page.php", NUMBER),
@@ -192,11 +192,11 @@ fn looking() {
     browser::bitrix("looking", &site);
 }
 
-#[test]
-fn sending_to_all() {
+fn sending_to_all(engine: &Engine) {
     let all = "<?php Pullgate\\Guest::sendToAll(['module_id' => 'test', 'command' => 'check', 'params' => ['by' => 'all']]);";
     let shared = "<?php CPullStack::AddShared(['module_id' => 'test', 'command' => 'check', 'params' => ['by' => 'shared']]);";
     let site = Site::of(
+        engine,
         &[
             ("/local/php_interface/init.php", &init("")),
             ("/page.php", NUMBER),
@@ -208,8 +208,7 @@ fn sending_to_all() {
     browser::bitrix("sending_to_all", &site);
 }
 
-#[test]
-fn recipes_of_the_page() {
+fn recipes_of_the_page(engine: &Engine) {
     // A site on which no module needs the client, nor prints its keys.
     let bare = [("BITRIX_STUB_NEEDED", "N"), ("BITRIX_STUB_KEYS", "N")];
     for docs in ["guests.md", "ru/guests.md"] {
@@ -219,6 +218,7 @@ fn recipes_of_the_page() {
         let scripts = ["main/core/core.js", "pull/b24jssdk.js", "pull/client.js"]
             .map(|file| format!("<script src=\"/bitrix/js/{file}\"></script>\n"));
         let site = Site::of(
+            engine,
             &[
                 (
                     "/local/php_interface/init.php",
@@ -236,6 +236,7 @@ fn recipes_of_the_page() {
         let anywhere = keys.replace(place, "");
         assert_ne!(anywhere, keys);
         let site = Site::of(
+            engine,
             &[
                 (
                     "/local/php_interface/init.php",
@@ -248,3 +249,11 @@ fn recipes_of_the_page() {
         browser::bitrix("keys_too_late", &site);
     }
 }
+
+on_every_engine!(
+    registering,
+    sending,
+    looking,
+    sending_to_all,
+    recipes_of_the_page,
+);

@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
+//! | [`engine`] | memory, disk and Redis, and tests on each |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`forwarded`] | who came, by what proxies in front say |
 //! | [`heads`] | request and response heads: large, unclear, refused |
@@ -23,6 +24,8 @@
 //! | [`bounds`] | what clients that read nothing cost |
 //! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
+//! | [`ledger`] | finds what was lost, came twice or out of order |
+//! | [`soak`] | minutes of mixed traffic, polite and rude, with kills: flat memory, nothing lost (`scripts/soak`) |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
@@ -48,6 +51,7 @@ mod browser;
 mod cluster;
 mod command_line;
 mod degraded;
+mod engine;
 mod forwarded;
 mod guest_push;
 mod guests;
@@ -56,6 +60,7 @@ mod heads;
 mod history;
 mod hook;
 mod improvements;
+mod ledger;
 mod lesson;
 mod limits;
 mod log;
@@ -64,6 +69,7 @@ mod push;
 mod readme;
 mod record;
 mod replay;
+mod soak;
 mod stress;
 mod targets;
 mod tunnels;

@@ -1,7 +1,7 @@
 //! A thousand subscribers that lose their connections all the time and catch up by `mid`, and 50,000
 //! messages: nothing is lost, nothing comes twice, the order holds. The same for every engine of history.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::cluster::redis_server::{RedisServer, start_with_history};
 use crate::harness::{SIGNATURE_KEY, Server};
-use crate::push::bodies;
+use crate::ledger::{Had, Ledger};
 
 const PUBLISHERS: usize = 5;
 const CHANNELS_PER_PUBLISHER: usize = 50;
@@ -63,37 +63,56 @@ fn nothing_is_lost_or_doubled(history: &str) {
 }
 
 async fn everybody(server: &Server) {
-    let mut tasks = Vec::new();
+    let (mut tasks, mut all) = (Vec::new(), Vec::new());
     for publisher in 0..PUBLISHERS {
         let mut channels = Vec::new();
         for number in 0..CHANNELS_PER_PUBLISHER {
             let id = format!("{:032x}", publisher * CHANNELS_PER_PUBLISHER + number + 1);
-            let had: Vec<Rc<Cell<usize>>> = (0..SUBSCRIBERS_PER_CHANNEL)
+            let had: Vec<Rc<RefCell<Had>>> = (0..SUBSCRIBERS_PER_CHANNEL)
                 .map(|number| {
-                    let had = Rc::new(Cell::new(0));
+                    let had = Rc::default();
                     let subscribing =
                         subscribe(server.site.clone(), id.clone(), number, Rc::clone(&had));
                     tasks.push(spawn_local(subscribing));
                     had
                 })
                 .collect();
-            channels.push((id, had));
+            let ledger = Ledger::default();
+            channels.push(Channel { id, ledger, had });
         }
+        let channels = Rc::new(channels);
+        all.push(Rc::clone(&channels));
         tasks.push(spawn_local(publish(server.publish.clone(), channels)));
     }
     for task in tasks {
         task.await.unwrap();
     }
+    for channel in all.iter().flat_map(|channels| channels.iter()) {
+        assert_eq!(channel.ledger.len(), MESSAGES_PER_CHANNEL);
+        for had in &channel.had {
+            let lost = had.borrow().lacks(&channel.ledger);
+            assert!(lost.is_empty(), "{lost:?} of channel {}", channel.id);
+        }
+    }
+}
+
+struct Channel {
+    id: String,
+    ledger: Ledger,
+    /// What each subscriber had.
+    had: Vec<Rc<RefCell<Had>>>,
 }
 
 /// Publishes to each channel, as fast as its subscribers follow.
-async fn publish(address: String, channels: Vec<(String, Vec<Rc<Cell<usize>>>)>) {
+async fn publish(address: String, channels: Rc<Vec<Channel>>) {
     let mut stream = TcpStream::connect(&address).await.unwrap();
     for first in (0..MESSAGES_PER_CHANNEL).step_by(BURST) {
         let mut messages = Vec::new();
         for number in first..first + BURST {
-            for (id, had) in &channels {
-                while had.iter().any(|had| had.get() + FURTHEST_BEHIND < number) {
+            for Channel { id, had, .. } in channels.iter() {
+                let is_behind =
+                    |had: &Rc<RefCell<Had>>| had.borrow().len() + FURTHEST_BEHIND < number;
+                while had.iter().any(is_behind) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let receiver = [
@@ -120,6 +139,11 @@ async fn publish(address: String, channels: Vec<(String, Vec<Rc<Cell<usize>>>)>)
             answer.push(stream.read_u8().await.unwrap());
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        for number in first..first + BURST {
+            channels
+                .iter()
+                .for_each(|channel| channel.ledger.keep(number));
+        }
     }
 }
 
@@ -137,28 +161,24 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// Connects, reads a while, cuts the connection, connects again, until it has all.
-async fn subscribe(address: String, id: String, number: usize, had: Rc<Cell<usize>>) {
+async fn subscribe(address: String, id: String, number: usize, had: Rc<RefCell<Had>>) {
     let key = SignatureKey::new(Algorithm::Sha1, SIGNATURE_KEY);
     let channel = format!("{id}.{}", key.sign(&id));
-    let mut last = "0".repeat(26);
     let mut patience = 5 + 7 * number;
-    while had.get() < MESSAGES_PER_CHANNEL {
+    let has_last = || had.borrow().last() == Some(MESSAGES_PER_CHANNEL - 1);
+    while !has_last() {
         let stream = TcpStream::connect(&address).await.unwrap();
-        let url = format!("ws://{address}/bitrix/subws/?CHANNEL_ID={channel}&mid={last}");
+        let mid = had.borrow().mid.clone();
+        let url = format!("ws://{address}/bitrix/subws/?CHANNEL_ID={channel}&mid={mid}");
         let (mut socket, _) = client_async(url, stream).await.unwrap();
-        let until = had.get() + patience;
+        let until = had.borrow().len() + patience;
         patience = patience % 61 + 20;
-        while had.get() < until.min(MESSAGES_PER_CHANNEL) {
+        while had.borrow().len() < until && !has_last() {
             let Some(Ok(Message::Text(frames))) = socket.next().await else {
                 panic!("the server ended a connection")
             };
-            for frame in frames.split_inclusive("#!NGINXNME!#") {
-                let mid = crate::push::mid(frame);
-                assert!(mid > last.as_str(), "{mid} after {last}");
-                last = mid.to_owned();
-                assert_eq!(bodies(frame), [had.get().to_string()], "of channel {id}");
-                had.set(had.get() + 1);
-            }
+            let taken = had.borrow_mut().take(&frames);
+            taken.unwrap_or_else(|what| panic!("{what}, on channel {id}"));
         }
     }
 }

@@ -57,23 +57,23 @@ class Visitor {
   async open() {
     this.expected = [];
     await this.page.goto(this.url);
-    await site.until(this.user, true);
+    await site.online(this.user);
   }
 
   async leave() {
     await this.page.goto('about:blank');
-    await site.until(this.user, false);
+    await site.connections(0);
   }
 
-  /** The line is cut, and both ends have noticed. */
-  async cut() {
+  /** The line is cut, and both ends have noticed. `others` are still connected. */
+  async cut(others = 0) {
     // A browser repeats a GET by itself whose kept connection broke. Only when the new one breaks too
     // does the client hear of it.
     await eventually('the client notices the cut', async () => {
       this.line.cut();
       return await this.page.evaluate(() => client.status) !== 'online';
     });
-    await site.until(this.user, false);
+    await site.connections(others);
   }
 
   /**
@@ -178,7 +178,7 @@ await run(async browser => {
         }
       });
       await claim('a client gets what another published while its line was cut', async () => {
-        await other.cut();
+        await other.cut(1);
         await visitor.send('where are you', other.user, user);
         await visitor.receives(`${user.public} where are you`);
         await other.receives();

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 
-export const PATIENCE = 10_000; // how long a thing may take that must happen, in ms
+export const PATIENCE = 30_000; // how long a thing may take that must happen, in ms
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 let passed = 0;

@@ -160,11 +160,19 @@ export class Site {
     assert.equal(response.status, 200, `publishing ${text}: ${response.status}`);
   }
 
-  /** Waits until pullgate says that `user` listens, or does not. */
-  until(user, online) {
-    return eventually(`user ${user.id} is ${online ? 'online' : 'away'}`, async () => {
+  /** Waits until pullgate says that `user` is online. */
+  online(user) {
+    return eventually(`user ${user.id} is online`, async () => {
       const response = await this.#request(`CHANNEL_ID=${user.private}`, { method: 'GET' });
-      return (await response.text()).includes(user.private) === online;
+      return (await response.text()).includes(user.private);
+    });
+  }
+
+  /** Waits until pullgate has so many connections at most: with Redis a user is online for a while without one. */
+  connections(most) {
+    return eventually(`there are ${most} connections`, async () => {
+      const [{ websockets, pollings }] = await (await fetch(`${this.#publishUrl}server-stat/`)).json();
+      return websockets + pollings <= most;
     });
   }
 

@@ -1,13 +1,12 @@
 //! A Redis of the test's own, which it may kill and start again.
 
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use redis::{Client, Connection};
 use tempfile::TempDir;
 
-use crate::harness::{Group, SIGNATURE_KEY, Server, wait_for};
+use crate::harness::{Group, SIGNATURE_KEY, Server, free_port, wait_for};
 
 pub(crate) struct RedisServer {
     child: Option<Group>,
@@ -23,22 +22,17 @@ impl RedisServer {
 
     /// With more arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let mut server = Self {
             child: None,
             directory: tempfile::tempdir().unwrap(),
-            port,
+            port: free_port(),
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
         };
         server.begin();
         server
     }
 
-    /// Starts it, empty.
+    /// Starts it; empty, unless its arguments say otherwise.
     pub(crate) fn begin(&mut self) {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");

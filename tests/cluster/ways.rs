@@ -1,7 +1,6 @@
 //! The ways to Redis: a unix socket, TLS, a user with few rights, Sentinel.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,7 +10,7 @@ use tungstenite::Message as Frame;
 use super::outage::metric;
 use super::redis_server::{RedisServer, start_with_history};
 use super::{bodies_of, listen, read};
-use crate::harness::{Group, SIGNATURE_KEY, Server, get, root, wait_for};
+use crate::harness::{Group, SIGNATURE_KEY, Server, free_port, get, root, wait_for};
 use crate::push::{A, publish, signed, websocket};
 
 fn history(url: &str) -> String {
@@ -146,11 +145,6 @@ fn tls_to_a_server_whose_authority_is_known() {
     let distrustful = Server::start(nowhere, &config);
     wait_for(|| distrustful.log().contains("Redis is unreachable"));
     assert!(!distrustful.log().contains("connected to Redis"));
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// Watches one master, and makes its replica the master after a second.

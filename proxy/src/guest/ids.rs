@@ -257,7 +257,9 @@ impl Ids {
         self.taken.fetch_max(block.end - 1, Ordering::Relaxed);
         let mut blocks = self.blocks();
         blocks.of_the_site = of_the_site;
+        let (first, last) = (block.start, block.end - 1);
         blocks.next = Some(block);
+        tracing::info!(first, last, "guest ids reserved");
         Ok(())
     }
 

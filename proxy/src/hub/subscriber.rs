@@ -340,7 +340,7 @@ impl Subscription {
 
     /// Counts `outside` bytes, which wait for the client elsewhere, with those that are queued, from now on; whether
     /// all together are within the bound.
-    pub(crate) fn has_room(&self, outside: usize) -> bool {
+    pub(crate) fn count_outside(&self, outside: usize) -> bool {
         let mut queue = self.subscriber.queue();
         queue.outside = outside;
         queue.bytes + outside <= self.subscriber.max_bytes

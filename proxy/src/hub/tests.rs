@@ -234,11 +234,11 @@ async fn what_waits_elsewhere_for_a_subscriber_counts(mut setup: Setup) {
         .subscribe(0, &channels(&[1], false), None)
         .await
         .unwrap();
-    assert!(slow.has_room(10_000) && !slow.has_room(10_001));
-    slow.has_room(5000);
+    assert!(slow.count_outside(10_000) && !slow.count_outside(10_001));
+    slow.count_outside(5000);
     publish(&hub, &[id(1)], "1234", 60).await;
     assert_eq!(received(&hub, &slow).await.0, ["1234"]);
-    slow.has_room(9999);
+    slow.count_outside(9999);
     publish(&hub, &[id(1)], "5678", 60).await;
     assert_eq!(received(&hub, &slow).await, (vec![], Some(Closed::TooSlow)));
 }

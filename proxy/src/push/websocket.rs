@@ -185,7 +185,7 @@ impl Client {
                 listening.next_ping = Instant::now() + self.core.app.config.push.ping_interval;
             }
         }
-        listening.subscription.has_room(self.socket.waiting());
+        listening.subscription.count_outside(self.socket.waiting());
         Ok(())
     }
 
@@ -198,12 +198,10 @@ impl Client {
                 Ok(())
             }
             Event::Text(_) | Event::Binary(_) if self.format == Format::Text => Ok(()),
-            Event::Text(request) | Event::Binary(request) => {
-                match Box::pin(self.carry_out(request)).await? {
-                    None => Ok(()),
-                    Some(answer) => self.reply(Opcode::Binary, &answer, listening),
-                }
-            }
+            Event::Text(request) | Event::Binary(request) => match self.carry_out(request).await? {
+                None => Ok(()),
+                Some(answer) => self.reply(Opcode::Binary, &answer, listening),
+            },
             Event::Close(goodbye) => Err(End::Close(goodbye)),
         }
     }
@@ -231,7 +229,7 @@ impl Client {
     fn reply(&mut self, opcode: Opcode, payload: &[u8], listening: &Listening) -> Result<(), End> {
         let alone = self.socket.is_idle();
         self.socket.frame(opcode, payload);
-        match alone || listening.subscription.has_room(self.socket.waiting()) {
+        match alone || listening.subscription.count_outside(self.socket.waiting()) {
             true => Ok(()),
             false => Err(given_up(Closed::TooSlow)),
         }
