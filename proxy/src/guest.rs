@@ -18,7 +18,7 @@ use pullgate_compat::channel::ChannelList;
 use pullgate_compat::guest::{GuestId, GuestKeys};
 
 use crate::config::{self, SharedCache};
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 use crate::upstream::visitor::Visitor;
 use adopt::Adoption;
 use ids::Ids;

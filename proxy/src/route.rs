@@ -59,7 +59,7 @@ fn push_route(paths: &Paths, path: &str) -> Option<Route> {
     let table = [
         (&paths.publish, Route::Publish),
         (&paths.subscribe, Route::Subscribe),
-        (&paths.rest, Route::Rest),
+        (&paths.rest, Route::ClientPublish),
         (&paths.stat, Route::Stat),
     ];
     let under = |prefix: &String| {

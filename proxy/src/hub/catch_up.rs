@@ -11,7 +11,8 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 
 use super::outgoing::{Outgoing, PIECE, framed, size};
-use super::{Hub, unix_time};
+use super::{Hub};
+use crate::clock::unix_time;
 use crate::history::memory::Memory;
 use crate::history::{CATCH_UP_PER_CHANNEL, Fetched, Unavailable, newest};
 

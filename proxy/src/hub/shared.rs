@@ -7,7 +7,8 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::wire::Recipient;
 
-use super::{Hub, Overloaded, Refused, unix_time};
+use super::{Hub, Overloaded, Refused};
+use crate::clock::unix_time;
 use crate::history::redis::publish::{self, Publication};
 use crate::history::redis::{Audience, Redis};
 use crate::history::{Archive, Draft};

@@ -14,7 +14,8 @@ use tokio::task::spawn_blocking;
 use super::{answer, query};
 use crate::body::Body;
 use crate::history::{Archive, Draft};
-use crate::hub::{self, unix_time};
+use crate::clock::unix_time;
+use crate::hub;
 use crate::server::App;
 
 /// Longest life of a message, seconds: behind it lie no channels with anything in them.

@@ -17,7 +17,8 @@ use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, BodyError, Streamed};
 use crate::history::Draft;
-use crate::hub::{self, unix_time};
+use crate::clock::unix_time;
+use crate::hub;
 use crate::server::App;
 
 /// Serves the `pub` paths.

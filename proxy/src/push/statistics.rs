@@ -15,7 +15,7 @@ use super::{answer, binary_answer, query};
 use crate::body::Body;
 use crate::config::Limits;
 use crate::history::Archive;
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 use crate::server::App;
 
 /// Kinds of messages that are counted apart. Publishers choose them, so there must be an end.

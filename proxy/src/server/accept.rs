@@ -15,7 +15,7 @@ use super::listen::Bound;
 use super::stream::Stream;
 use super::{App, Core, connection, stopped};
 use crate::config::Role;
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 
 /// Descriptors that a core opens beside its connections: its poll, its timers, a file of history.
 const PER_CORE: usize = 8;

@@ -48,7 +48,7 @@ pub(super) async fn serve(
             Request::uri(&incoming).path(),
         );
         let answer = request::answer(Arc::clone(&core), role, route, peer, incoming);
-        if matches!(route, Route::Publish | Route::Rest | Route::Login) {
+        if matches!(route, Route::Publish | Route::ClientPublish | Route::Login) {
             // PHP often closes without waiting for the answer. hyper then drops the future it was
             // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
             Either::Left(

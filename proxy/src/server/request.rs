@@ -76,7 +76,7 @@ async fn dispatch(
         Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
         Route::Publish
         | Route::Stat
-        | Route::Rest
+        | Route::ClientPublish
         | Route::Control
         | Route::Login
         | Route::NotFound
@@ -85,7 +85,7 @@ async fn dispatch(
             Ok(handshake::Refused::Path.into())
         }
         Route::Publish => Ok(push::publish::serve(&core.app, request).await),
-        Route::Rest => Ok(push::publish::serve_clients(&core.app, request).await),
+        Route::ClientPublish => Ok(push::publish::serve_clients(&core.app, request).await),
         Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
         Route::Stat => Ok(push::statistics::serve(&core.app, &request).await),
         Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),

@@ -17,7 +17,7 @@ use tokio::time::{self, timeout, timeout_at};
 use super::upload::{RequestBody, Upload};
 use crate::config::{Origin, Upstream};
 use crate::error::Error;
-use crate::server::stream::Stream;
+use crate::net::Stream;
 
 /// Lines in the head of a response: hyper takes 100 by itself, and a site may set more cookies.
 const MAX_HEADERS: usize = 256;

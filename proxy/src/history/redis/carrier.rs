@@ -18,7 +18,7 @@ use super::connection::{Link, Session};
 use super::feed::Seen;
 use super::publish::{Batch, Prepared, Waiting};
 use crate::history::Unavailable;
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 
 /// Messages that go to Redis together.
 const TOGETHER: usize = 256;

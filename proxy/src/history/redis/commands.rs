@@ -10,7 +10,7 @@ use redis::{RedisError, Value, cmd, pipe};
 
 use super::{Counter, Raised};
 use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 
 /// The first ten digits of every message id.
 pub(super) const START_DATE: &str = "server:startdate";

@@ -19,7 +19,7 @@ use crate::guest::Guests;
 use crate::guest::channels::Signed;
 use crate::guest::page;
 use crate::guest::rest::{self, Facts, Module, Place};
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 use crate::layers;
 use crate::push;
 use crate::upstream::{self, upload::RequestBody};
