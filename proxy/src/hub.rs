@@ -9,6 +9,7 @@
 //! Knows the types of `compat`, knows nothing of HTTP.
 
 pub(crate) mod catch_up;
+mod group;
 pub(crate) mod inbox;
 pub(crate) mod lingering;
 pub(crate) mod outgoing;
@@ -25,10 +26,11 @@ use pullgate_compat::message::{Message, MessageId};
 use crate::history::memory::Memory;
 use crate::history::{Archive, Draft, Unavailable};
 use catch_up::{Missed, Recent};
+use group::Group;
 use inbox::Inbox;
 use lingering::{LINGER, Lingering};
 use outgoing::Outgoing;
-use subscriber::{Closed, Group, Had, Leaving, Subscriber, Subscription};
+use subscriber::{Closed, Had, Leaving, Subscriber, Subscription};
 
 /// Between two channels closed for a restart, where there are few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);

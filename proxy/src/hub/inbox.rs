@@ -8,8 +8,9 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
+use super::group::Group;
 use super::outgoing::{Outgoing, PIECE};
-use super::subscriber::{Closed, Group};
+use super::subscriber::Closed;
 
 /// What may wait for a core, bytes. Reached only when a core cannot keep up for seconds.
 const MAX_WAITING: usize = 256 << 20;

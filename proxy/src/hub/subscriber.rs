@@ -1,8 +1,7 @@
-//! One connection's end of the hub, and the groups in which a core finds its own.
+//! One connection's end of the hub.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -17,6 +16,9 @@ use crate::history::Archive;
 
 /// For how long what is in a catch-up may come live as well, from Redis.
 const OVERLAP: Duration = Duration::from_secs(30);
+
+/// Between two signs of life that Redis is told of.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Messages that other nodes may have delivered before this one hears of them.
 const SOON: u64 = 10_000;
@@ -61,6 +63,8 @@ struct Queue {
     /// What waits for the client elsewhere, bytes; set by its connection's task.
     outside: usize,
     had: Had,
+    /// When Redis was last told that it is there.
+    told: Option<Instant>,
     closed: Option<Closed>,
     reader: Option<Waker>,
 }
@@ -87,15 +91,6 @@ pub(super) struct CaughtUp {
     until: Instant,
 }
 
-/// The subscribers of one channel on one core.
-#[derive(Debug)]
-pub(crate) struct Group {
-    /// By number, so the oldest is first. A tree, because there may be 100,000 that all go at once.
-    members: Mutex<BTreeMap<u64, Arc<Subscriber>>>,
-    /// Whether there was no room for a message to them, and the core has yet to hear of it.
-    behind: AtomicBool,
-}
-
 /// A registered subscriber; dropping it unregisters.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -118,6 +113,7 @@ impl Subscriber {
                 bytes: 0,
                 outside: 0,
                 had,
+                told: None,
                 closed: None,
                 reader: None,
             }),
@@ -134,7 +130,7 @@ impl Subscriber {
         queue.wake();
     }
 
-    fn push(&self, message: &Arc<Outgoing>) {
+    pub(super) fn push(&self, message: &Arc<Outgoing>) {
         let id = message.message().id;
         let mut queue = self.queue();
         if queue.closed.is_some() || !queue.had.is_new(id) {
@@ -156,7 +152,7 @@ impl Subscriber {
         self.queue().closed
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.closed().is_none()
     }
 
@@ -238,72 +234,19 @@ impl Queue {
         }
     }
 
+    /// Whether Redis has not been told of it just now: a client may send pongs without end.
+    fn is_news(&mut self) -> bool {
+        let is_news = self.told.is_none_or(|told| told.elapsed() > LEAST_PAUSE);
+        if is_news {
+            self.told = Some(Instant::now());
+        }
+        is_news
+    }
+
     fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
-    }
-}
-
-impl Group {
-    pub(super) fn of(subscriber: &Arc<Subscriber>) -> Self {
-        let first = (subscriber.number, Arc::clone(subscriber));
-        Self {
-            members: Mutex::new(BTreeMap::from([first])),
-            behind: AtomicBool::new(false),
-        }
-    }
-
-    pub(super) fn add(&self, subscriber: &Arc<Subscriber>) {
-        self.members()
-            .insert(subscriber.number, Arc::clone(subscriber));
-    }
-
-    /// Takes a member out; true when none is left.
-    pub(super) fn remove(&self, subscriber: &Subscriber) -> bool {
-        let mut members = self.members();
-        members.remove(&subscriber.number);
-        members.is_empty()
-    }
-
-    pub(super) fn push(&self, message: &Arc<Outgoing>) {
-        for member in self.members().values() {
-            member.push(message);
-        }
-    }
-
-    pub(super) fn close(&self, why: Closed) {
-        for member in self.members().values() {
-            member.close(why);
-        }
-    }
-
-    /// There is no room for a message to them; true when the core is to be told.
-    pub(super) fn fall_behind(&self) -> bool {
-        !self.behind.swap(true, Ordering::Relaxed)
-    }
-
-    /// The core has heard of it.
-    pub(super) fn catch_up(&self) {
-        self.behind.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn open(&self) -> usize {
-        self.members()
-            .values()
-            .filter(|member| member.is_open())
-            .count()
-    }
-
-    pub(super) fn oldest_open(&self) -> Option<Arc<Subscriber>> {
-        self.members()
-            .values()
-            .find(|member| member.is_open())
-            .map(Arc::clone)
-    }
-
-    fn members(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Subscriber>>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -349,7 +292,9 @@ impl Subscription {
     /// The client showed a sign of life.
     pub(crate) fn alive(&self) {
         if let Archive::Redis(redis) = self.hub.archive() {
-            redis.mark_online(&self.receivers);
+            if self.subscriber.queue().is_news() {
+                redis.mark_online(&self.receivers);
+            }
             self.subscriber.queue().had.forget();
         }
     }
