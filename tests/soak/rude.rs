@@ -58,7 +58,7 @@ pub(super) async fn ping(soak: Rc<Soak>) {
                 }
                 soak.counts.pings.add(PINGS);
             }
-            pending().await
+            pending::<()>().await;
         };
         let _ = timeout(HOLD, pinging).await;
     }
