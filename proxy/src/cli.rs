@@ -46,6 +46,9 @@ pub(crate) enum Command {
     PhpHook {
         #[command(flatten)]
         config: ConfigFile,
+        /// Whose; required where there are several [[site]]
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
         /// Which one
         #[arg(value_enum, default_value = "pull_hit.php")]
         file: PhpFile,
@@ -54,6 +57,9 @@ pub(crate) enum Command {
     Sign {
         #[command(flatten)]
         config: ConfigFile,
+        /// Whose; required where there are several [[site]]
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
         /// A private id of 32 lower-case hex digits, private:public, or the word public: and a public id
         #[arg(required = true, value_parser = channel)]
         channels: Vec<String>,

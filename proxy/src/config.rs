@@ -13,7 +13,7 @@ use pullgate_compat::guest::adopt::SiteCookie;
 use pullgate_compat::signature::Algorithm;
 
 use crate::history::disk::Durability;
-use crate::history::redis::address::Address as RedisAddress;
+use crate::history::redis::address::Place as RedisPlace;
 use hosts::HostPattern;
 
 pub(crate) mod file;
@@ -48,6 +48,50 @@ pub(crate) struct Site {
     /// Where its messages are, with `history.engine = "redis"`.
     pub(crate) redis: RedisPlace,
 }
+
+impl Site {
+    /// Where the site keeps what must survive. That of the one site, or of the one that was there before the others,
+    /// is the process's own.
+    pub(crate) fn state_dir(&self, server: &Server) -> PathBuf {
+        match self.is_original {
+            true => server.state_dir.clone(),
+            false => server.state_dir.join("sites").join(&self.name),
+        }
+    }
+
+    /// What keys are derived for, so that equal secrets of two sites make different ones.
+    pub(crate) fn label(&self) -> &str {
+        match self.is_original {
+            true => "",
+            false => &self.name,
+        }
+    }
+}
+
+impl Config {
+    /// A site by its name, and where it keeps its state; without a name the only one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such site, or when there are several and no name.
+    pub(crate) fn site(mut self, name: Option<&str>) -> Result<(Site, PathBuf), WhichSite> {
+        let found = match name {
+            Some(name) => self.sites.iter().position(|site| site.name == name),
+            None => (self.sites.len() == 1).then_some(0),
+        };
+        let names = || self.sites.iter().map(|site| site.name.clone()).collect();
+        let site = self
+            .sites
+            .swap_remove(found.ok_or_else(|| WhichSite(names()))?);
+        let directory = site.state_dir(&self.server);
+        Ok((site, directory))
+    }
+}
+
+/// A command is for one site, and does not say which.
+#[derive(Debug, thiserror::Error)]
+#[error("--site is needed, one of: {}", .0.join(", "))]
+pub(crate) struct WhichSite(Vec<String>);
 
 /// `[server]`: the process and its clients' connections.
 #[derive(Debug, Clone)]
@@ -255,23 +299,6 @@ pub(crate) struct History {
     pub(crate) max_disk: u64,
     /// When a publish is answered. Default interval.
     pub(crate) durability: Durability,
-}
-
-/// `redis_url` and `redis_prefix` of `[history]`.
-#[derive(Debug, Clone)]
-pub(crate) struct RedisPlace {
-    /// Default `redis://127.0.0.1:6379`.
-    pub(crate) address: RedisAddress,
-    /// What every key and every pub/sub channel begins with. Default none: the keys are those of push
-    /// server 0.4.0.
-    pub(crate) prefix: String,
-}
-
-impl RedisPlace {
-    /// Whether keys of the one are keys of the other.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.prefix == other.prefix && self.address.is_same(&other.address)
-    }
 }
 
 /// `history.engine`.

@@ -6,7 +6,7 @@ mod cookies;
 pub(crate) mod ids;
 pub(crate) mod limits;
 pub(crate) mod page;
-pub(crate) mod rest;
+pub(crate) mod pull_config;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use http::{Method, Response, request};
 use pullgate_compat::channel::ChannelList;
 use pullgate_compat::guest::{GuestId, GuestKeys};
 
-use crate::config::{self, SharedCache};
 use crate::clock::unix_time;
+use crate::config::{self, SharedCache};
 use crate::upstream::visitor::Visitor;
 use adopt::Adoption;
 use ids::Ids;

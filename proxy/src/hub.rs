@@ -18,11 +18,12 @@ pub(crate) mod subscriber;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use pullgate_compat::channel::{ChannelList, Receiver};
 use pullgate_compat::message::{Message, MessageId};
 
+use crate::clock::unix_time;
 use crate::history::memory::Memory;
 use crate::history::{Archive, Draft, Unavailable};
 use catch_up::{Missed, Recent};
@@ -374,13 +375,6 @@ impl Ids {
     fn last(&self) -> MessageId {
         MessageId::new(self.start, self.counter)
     }
-}
-
-/// Now, since 1970.
-pub(crate) fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod admin;
 mod aside;
 mod body;
 mod cli;
+mod clock;
 mod config;
 mod error;
 mod guest;
@@ -18,34 +19,31 @@ mod history;
 mod hub;
 mod layers;
 mod log;
+mod net;
 mod php_hook;
+mod process;
 mod push;
 mod route;
 mod secrets;
 mod server;
 mod signals;
+mod site;
 mod state;
+mod statistics;
 mod upstream;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use clap::Parser;
 
 use cli::{Cli, Command, ConfigFile};
-use config::{Config, Engine, Role, file};
-use guest::Guests;
-use guest::ids::Ids;
-use history::Archive;
-use history::disk::{Bounds, Disk};
-use history::redis::{Audience, Redis, Settings};
-use hub::{Hub, Limits, unix_time};
-use push::statistics::Statistics;
+use config::{Config, Role, file};
+use process::{Connections, Process, Serving};
 use secrets::Missing;
-use server::App;
-use state::State;
+use server::Server;
+use site::{Site, Sites};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -103,12 +101,17 @@ fn command(command: Command) -> Result<(), Failure> {
             println!("{}: no errors", path.display());
             Ok(())
         }
-        Command::PhpHook { config, file } => {
-            print!("{}", php_hook::text(file, &config)?);
+        Command::PhpHook { config, site, file } => {
+            print!("{}", php_hook::text(file, &config, site.as_deref())?);
             Ok(())
         }
-        Command::Sign { config, channels } => {
-            let key = secrets::signature_key(&load(&config)?, Missing::Refuse)?;
+        Command::Sign {
+            config,
+            site,
+            channels,
+        } => {
+            let (site, directory) = load(&config)?.site(site.as_deref())?;
+            let key = secrets::signature_key(&site, &directory, Missing::Refuse)?;
             for channel in channels {
                 println!("{channel}.{}", key.sign(&channel));
             }
@@ -161,95 +164,38 @@ fn logged(config: &ConfigFile) -> Result<Config, Failure> {
 fn run(config: Config) -> Result<(), Failure> {
     let stop = signals::stop()?;
     raise_file_limit();
-    let state = Arc::new(State::open(&config.server.state_dir)?);
-    let signature = match secrets::signature_key(&config, Missing::Generate) {
-        Ok(key) => key,
-        Err(why) => {
-            tracing::error!(%why, "no signature key can be kept: no signature is good after a restart");
-            secrets::unkept_signature_key(&config)?
-        }
-    };
-    let archive = archive(&config)?;
-    let shared = match &archive {
-        Archive::None | Archive::Disk(_) => None,
-        Archive::Redis(redis) => Some(Arc::clone(redis)),
-    };
-    let guests = match config
-        .guest
-        .enabled
-        .then(|| secrets::guest_keys(&config, Missing::Generate))
-    {
-        None => None,
-        Some(Ok(keys)) => {
-            let ids = Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?;
-            Some(Guests::new(config.guest.clone(), keys, ids))
-        }
-        Some(Err(why)) => {
-            tracing::error!(%why, "guests are not served before the next start: their secret cannot be used");
-            None
-        }
-    };
-    // Ids of messages never repeat: each start takes a second that none took before.
-    let start = state.message_start(unix_time().as_secs());
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let limits = Limits {
-        connections_per_channel: config.push.limits.max_connections_per_channel,
-        message_ttl: config
-            .push
-            .limits
-            .message_ttl
-            .as_secs()
-            .try_into()
-            .unwrap_or(u32::MAX),
-        subscriber_queue: config.push.limits.subscriber_queue,
+    let connections = Connections::default();
+    let server = Arc::new(config.server);
+    let open = |site| Site::open(site, &server, &config.history, cores, &connections).map(Arc::new);
+    let sites: Vec<Arc<Site>> = config
+        .sites
+        .into_iter()
+        .map(open)
+        .collect::<Result<_, _>>()?;
+    let serving = Serving {
+        server: Arc::clone(&server),
+        access_log: config.log.access,
+        sites: Sites::new(sites),
     };
-    let hub = Arc::new(Hub::new(
-        cores,
-        start.try_into()?,
-        config.history.max_memory,
-        archive,
-        limits,
-    ));
-    if let Some(redis) = shared {
-        redis.start(Arc::clone(&hub) as Arc<dyn Audience>)?;
+    let process = Arc::new(Process::new(serving, connections));
+    let (server, runtimes) = Server::new(&process, cores, stop)?;
+    let listeners = config.listeners.into_iter().map(Arc::new);
+    let _open: Vec<_> = listeners
+        .map(|listener| server.listen(&listener))
+        .collect::<Result<_, _>>()?;
+    for site in process.serving().sites.all() {
+        server.start(site);
     }
-    let app = App {
-        hub,
-        signature,
-        guests,
-        statistics: Statistics::default(),
-        state,
-        connections: AtomicUsize::new(0),
-        config,
-    };
-    let app = Arc::new(app);
-    server::run(&app, cores, &stop)?;
-    app.hub.archive().close();
+    server.run(runtimes);
+    for site in process.serving().sites.all() {
+        site.hub.archive().close();
+    }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Where messages are kept, as configured.
-fn archive(config: &Config) -> Result<Archive, Failure> {
-    Ok(match config.history.engine {
-        Engine::Memory => Archive::None,
-        Engine::Disk => Archive::Disk(Disk::open(
-            &config.server.state_dir.join("history"),
-            Bounds {
-                max_bytes: config.history.max_disk,
-                message_ttl: config.push.limits.message_ttl,
-            },
-            config.history.durability,
-        )?),
-        Engine::Redis => Archive::Redis(Arc::new(Redis::new(Settings {
-            address: config.history.redis.clone(),
-            channel_ttl: config.push.limits.channel_ttl,
-            ping_interval: config.push.ping_interval,
-        })?)),
-    })
 }
 
 /// A file descriptor per connection: as many as the system allows.

@@ -14,23 +14,27 @@ const KEYS_MARKER: &str = "/* pullgate:keys */";
 const PUSH_MARKER: &str = "true /* pullgate:push */";
 
 /// The text of a file. The hook gets this site's keys, if there is a config file.
-pub(crate) fn text(file: PhpFile, config: &ConfigFile) -> Result<String, Failure> {
+pub(crate) fn text(
+    file: PhpFile,
+    config: &ConfigFile,
+    site: Option<&str>,
+) -> Result<String, Failure> {
     Ok(match file {
-        PhpFile::Hook if config.is_there() => hook(config)?,
+        PhpFile::Hook if config.is_there() => hook(config, site)?,
         PhpFile::Hook => HOOK.to_owned(),
         PhpFile::Guest => GUEST.to_owned(),
         PhpFile::Stack => STACK.to_owned(),
     })
 }
 
-fn hook(config: &ConfigFile) -> Result<String, Failure> {
-    let config = crate::load(config)?;
-    let keys: Vec<String> = secrets::guest_keys(&config, Missing::Refuse)?
+fn hook(config: &ConfigFile, site: Option<&str>) -> Result<String, Failure> {
+    let (site, directory) = crate::load(config)?.site(site)?;
+    let keys: Vec<String> = secrets::guest_keys(&site, &directory, Missing::Refuse)?
         .token_keys_hex()
         .iter()
         .map(|key| format!("'{key}'"))
         .collect();
-    let guest = &config.guest;
+    let guest = &site.guest;
     Ok(HOOK
         .replace(KEYS_MARKER, &keys.join(", "))
         .replace(

@@ -21,10 +21,10 @@ use self::units::{days, hours, mib, seconds};
 use self::value::Value;
 use super::{
     Address, Config, Engine, Guest, GuestPush, History, Limits, Listener, Log, LogFormat, Origin,
-    Paths, Push, RedisPlace, Role, SameSite, Server, SharedCache, Upstream,
+    Paths, Push, Role, SameSite, Server, SharedCache, Upstream,
 };
 use crate::history::disk::Durability;
-use crate::history::redis::address::Address as RedisAddress;
+use crate::history::redis::address::{Address as RedisAddress, Place as RedisPlace};
 
 mod address;
 mod adopt;

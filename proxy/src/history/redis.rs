@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Fetched, Unavailable};
-use address::Address;
+use address::Place;
 use carrier::Carrier;
 use connection::{Keeper, Link};
 use feed::{Feed, Seen};
@@ -97,7 +97,7 @@ pub(crate) trait Audience: Send + Sync {
 /// How to use Redis.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) address: Address,
+    pub(crate) place: Place,
     /// How long a channel's list of messages lives.
     pub(crate) channel_ttl: Duration,
     /// Time between two signs of life of a subscriber.
@@ -127,7 +127,7 @@ impl Redis {
     /// Nothing happens before [`Redis::start`].
     pub(crate) fn new(settings: Settings) -> Result<Self, getrandom::Error> {
         let node = node_name()?;
-        let (keeper, link) = connection::link(settings.address);
+        let (keeper, link) = connection::link(settings.place.address);
         let (queue, carrier) = Queue::new(&node, settings.channel_ttl);
         let (sender, presence) = mpsc::channel(MAX_PRESENCE);
         // A mark must outlive the next sign of life.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 
+use super::Hub;
 use super::outgoing::{Outgoing, PIECE, framed, size};
-use super::{Hub};
 use crate::clock::unix_time;
 use crate::history::memory::Memory;
 use crate::history::{CATCH_UP_PER_CHANNEL, Fetched, Unavailable, newest};

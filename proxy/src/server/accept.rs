@@ -12,10 +12,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::listen::Bound;
-use super::stream::Stream;
-use super::{App, Core, connection, stopped};
-use crate::config::Role;
+use super::{Core, connection, stopped};
 use crate::clock::unix_time;
+use crate::config::{Listener, Role};
+use crate::net::Stream;
 
 /// Descriptors that a core opens beside its connections: its poll, its timers, a file of history.
 const PER_CORE: usize = 8;
@@ -90,8 +90,14 @@ impl Room {
     }
 }
 
-pub(super) async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Receiver<bool>) {
-    let role = socket.role;
+/// Accepts until the listener is `closed`, or the process is to stop.
+pub(super) async fn accept(
+    core: Arc<Core>,
+    socket: Bound,
+    mut closed: watch::Receiver<()>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let serves = Arc::clone(&socket.listener);
     let listener = match socket.accepting() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener could not start"),
@@ -99,16 +105,18 @@ pub(super) async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Rece
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            // Its sender is dropped.
+            _ = closed.changed() => return,
             () = stopped(&mut stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
                 // The administrator gets in when nobody else does.
-                let is_full = core.app.connections.load(Ordering::Relaxed) >= core.room.max;
-                if role != Role::Admin && (is_full || stream.is_reserved()) {
+                let is_full = core.process.connections.open() >= core.room.max;
+                if serves.role != Role::Admin && (is_full || stream.is_reserved()) {
                     core.room.turn_away(stream);
                 } else {
-                    take_in(&core, stream, peer, role, &stop);
+                    take_in(&core, stream, peer, &serves, &stop);
                 }
             }
             Err(error) => {
@@ -124,11 +132,17 @@ fn take_in(
     core: &Arc<Core>,
     stream: Stream,
     peer: IpAddr,
-    role: Role,
+    serves: &Arc<Listener>,
     stop: &watch::Receiver<bool>,
 ) {
-    let counted = Counted::new(&core.app);
-    let serving = connection::serve(Arc::clone(core), stream, peer, role, stop.clone());
+    let counted = core.process.connections.count();
+    let serving = connection::serve(
+        Arc::clone(core),
+        stream,
+        peer,
+        Arc::clone(serves),
+        stop.clone(),
+    );
     tokio::spawn(async move {
         serving.await;
         drop(counted);
@@ -141,22 +155,5 @@ fn once_a_second(log: impl FnOnce()) {
     let now = unix_time().as_secs();
     if TOLD.swap(now, Ordering::Relaxed) != now {
         log();
-    }
-}
-
-/// One connection in `App::connections`, which a stop waits for.
-#[derive(Debug)]
-pub(crate) struct Counted(Arc<App>);
-
-impl Counted {
-    pub(crate) fn new(app: &Arc<App>) -> Self {
-        app.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(app))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,12 +5,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::stream::Stream;
 use crate::config::{Address, Listener, Role};
+use crate::net::Stream;
 
 /// Connections that may wait to be accepted: a whole site's browsers after a restart.
 const BACKLOG: i32 = 4096;
@@ -18,7 +19,7 @@ const BACKLOG: i32 = 4096;
 /// A bound listener that no runtime knows yet.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(crate) role: Role,
+    pub(crate) listener: Arc<Listener>,
     socket: BoundSocket,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct ListenError {
 }
 
 /// Binds one listener for `cores` cores and logs where it is.
-pub(crate) fn bind(listener: &Listener, cores: usize) -> Result<Vec<Bound>, ListenError> {
+pub(crate) fn bind(listener: &Arc<Listener>, cores: usize) -> Result<Vec<Bound>, ListenError> {
     let sockets = match &listener.address {
         Address::Tcp(address) => bind_tcp(*address, cores).map_err(|source| ListenError {
             address: address.to_string(),
@@ -67,11 +68,14 @@ pub(crate) fn bind(listener: &Listener, cores: usize) -> Result<Vec<Bound>, List
             .unwrap_or_default(),
         Some(BoundSocket::Unix(_)) | None => String::from("unix"),
     };
-    tracing::info!("listening role={role} address={address}");
+    match &listener.site {
+        Some(site) => tracing::info!("listening role={role} site={site} address={address}"),
+        None => tracing::info!("listening role={role} address={address}"),
+    }
     Ok(sockets
         .into_iter()
         .map(|socket| Bound {
-            role: listener.role,
+            listener: Arc::clone(listener),
             socket,
         })
         .collect())

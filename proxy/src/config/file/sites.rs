@@ -6,7 +6,8 @@ use super::section::Section;
 use super::value::Value;
 use super::{guest, push, redis, upstream};
 use crate::config::hosts::HostPattern;
-use crate::config::{Engine, Listener, RedisPlace, Role, Site};
+use crate::config::{Engine, Listener, Role, Site};
+use crate::history::redis::address::Place as RedisPlace;
 
 const NAME: &str = "a name of its own: letters, digits and \"-\", 32 at most";
 const HOST: &str = "a host, such as \"shop.example\" or \"*.shop.example\"";

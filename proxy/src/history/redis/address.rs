@@ -32,6 +32,23 @@ pub(crate) struct Sentinels {
     tls: bool,
 }
 
+/// `redis_url` and `redis_prefix` of `[history]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Default `redis://127.0.0.1:6379`.
+    pub(crate) address: Address,
+    /// What every key and every pub/sub channel begins with. Default none: the keys are those of push
+    /// server 0.4.0.
+    pub(crate) prefix: String,
+}
+
+impl Place {
+    /// Whether keys of the one are keys of the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.prefix == other.prefix && self.address.is_same(&other.address)
+    }
+}
+
 /// Not an address of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoAddress;

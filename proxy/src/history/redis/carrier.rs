@@ -17,8 +17,8 @@ use super::commands;
 use super::connection::{Link, Session};
 use super::feed::Seen;
 use super::publish::{Batch, Prepared, Waiting};
-use crate::history::Unavailable;
 use crate::clock::unix_time;
+use crate::history::Unavailable;
 
 /// Messages that go to Redis together.
 const TOGETHER: usize = 256;

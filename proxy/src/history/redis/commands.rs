@@ -9,8 +9,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, pipe};
 
 use super::{Counter, Raised};
-use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
 use crate::clock::unix_time;
+use crate::history::{CATCH_UP_PER_CHANNEL, Fetched};
 
 /// The first ten digits of every message id.
 pub(super) const START_DATE: &str = "server:startdate";
