@@ -13,6 +13,7 @@ mod body;
 mod cli;
 mod clock;
 mod config;
+mod connections;
 mod error;
 mod guest;
 mod history;
@@ -23,6 +24,7 @@ mod net;
 mod php_hook;
 mod process;
 mod push;
+mod reload;
 mod route;
 mod secrets;
 mod server;
@@ -33,6 +35,7 @@ mod statistics;
 mod upstream;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -40,10 +43,11 @@ use clap::Parser;
 
 use cli::{Cli, Command, ConfigFile};
 use config::{Config, Role, file};
-use process::{Connections, Process, Serving};
+use connections::Connections;
+use process::{Process, Serving};
+use reload::Running;
 use secrets::Missing;
 use server::Server;
-use site::{Site, Sites};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -68,7 +72,7 @@ fn command(command: Command) -> Result<(), Failure> {
             config,
             upstream: None,
             ..
-        } => run(logged(&config)?),
+        } => run(Some(config.path()), logged(&config)?),
         Command::Run {
             upstream: Some(upstream),
             listen,
@@ -90,7 +94,7 @@ fn command(command: Command) -> Result<(), Failure> {
             tracing::info!(
                 "without a config file the site alone is served: no publishing, no metrics"
             );
-            run(config)
+            run(None, config)
         }
         Command::Check { config } => {
             let path = config.path();
@@ -127,7 +131,7 @@ fn command(command: Command) -> Result<(), Failure> {
                 access: false,
             });
             raise_file_limit();
-            cli::record::run(arguments, signals::stop()?)
+            cli::record::run(arguments, signals::catch()?.stop)
         }
     }
 }
@@ -161,35 +165,21 @@ fn logged(config: &ConfigFile) -> Result<Config, Failure> {
     }
 }
 
-fn run(config: Config) -> Result<(), Failure> {
-    let stop = signals::stop()?;
+/// Serves, and reads `file` again when it is told to.
+fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
+    let signals = signals::catch()?;
     raise_file_limit();
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let connections = Connections::default();
-    let server = Arc::new(config.server);
-    let open = |site| Site::open(site, &server, &config.history, cores, &connections).map(Arc::new);
-    let sites: Vec<Arc<Site>> = config
-        .sites
-        .into_iter()
-        .map(open)
-        .collect::<Result<_, _>>()?;
-    let serving = Serving {
-        server: Arc::clone(&server),
-        access_log: config.log.access,
-        sites: Sites::new(sites),
-    };
+    let serving = Serving::open(&config, cores, &connections)?;
     let process = Arc::new(Process::new(serving, connections));
-    let (server, runtimes) = Server::new(&process, cores, stop)?;
-    let listeners = config.listeners.into_iter().map(Arc::new);
-    let _open: Vec<_> = listeners
-        .map(|listener| server.listen(&listener))
-        .collect::<Result<_, _>>()?;
-    for site in process.serving().sites.all() {
-        server.start(site);
-    }
+    let (server, runtimes) = Server::new(&process, cores, signals.stop)?;
+    let server = Arc::new(server);
+    let running = Running::start(file, config, &process, &server)?;
+    std::thread::spawn(move || running.follow(&signals.hangups));
     server.run(runtimes);
     for site in process.serving().sites.all() {
         site.hub.archive().close();

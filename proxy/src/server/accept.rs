@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
@@ -29,7 +29,10 @@ const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/
 /// How many connections there may be.
 #[derive(Debug)]
 pub(crate) struct Room {
-    max: usize,
+    /// What the file descriptors allow.
+    possible: usize,
+    /// What is allowed. A reload may change it.
+    max: AtomicUsize,
     /// Those beyond, who are being told so.
     farewells: Arc<Semaphore>,
 }
@@ -44,30 +47,38 @@ impl Room {
         let free = usize::try_from(limit)
             .unwrap_or(usize::MAX)
             .saturating_sub(open + cores * PER_CORE);
-        let possible = (free / 4 * 3).max(1);
+        let room = Self {
+            possible: (free / 4 * 3).max(1),
+            max: AtomicUsize::new(0),
+            farewells: Arc::new(Semaphore::new((free / 16).clamp(1, 1024))),
+        };
+        room.set_max(configured);
+        room
+    }
+
+    pub(super) fn set_max(&self, configured: usize) {
+        let possible = self.possible;
         if configured > possible {
             tracing::warn!(
                 possible,
                 "server.max_connections is more than the limit on open files allows"
             );
         }
-        Self {
-            max: match configured {
-                0 => possible,
-                configured => configured.min(possible),
-            },
-            farewells: Arc::new(Semaphore::new((free / 16).clamp(1, 1024))),
-        }
+        let max = match configured {
+            0 => possible,
+            configured => configured.min(possible),
+        };
+        self.max.store(max, Ordering::Relaxed);
     }
 
     pub(super) fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
     }
 
     /// Tells a client that there is no room, and waits a little for it to have read that: closing at once would
     /// take the answer away from one that is still sending.
     fn turn_away(&self, mut stream: Stream) {
-        let max = self.max;
+        let max = self.max();
         once_a_second(|| tracing::warn!(max, "there is no room: clients get 503"));
         // Nothing was written before, so the kernel has room for it.
         let _ = stream.write_now(NO_ROOM);
@@ -90,14 +101,13 @@ impl Room {
     }
 }
 
-/// Accepts until the listener is `closed`, or the process is to stop.
+/// Accepts until the listener is closed, whose sender is dropped then, or the process is to stop.
 pub(super) async fn accept(
     core: Arc<Core>,
     socket: Bound,
-    mut closed: watch::Receiver<()>,
+    mut serves: watch::Receiver<Arc<Listener>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let serves = Arc::clone(&socket.listener);
     let listener = match socket.accepting() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener could not start"),
@@ -105,14 +115,17 @@ pub(super) async fn accept(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // Its sender is dropped.
-            _ = closed.changed() => return,
+            changed = serves.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
             () = stopped(&mut stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
+                let serves = Arc::clone(&serves.borrow());
                 // The administrator gets in when nobody else does.
-                let is_full = core.process.connections.open() >= core.room.max;
+                let is_full = core.process.connections.open() >= core.room.max();
                 if serves.role != Role::Admin && (is_full || stream.is_reserved()) {
                     core.room.turn_away(stream);
                 } else {

@@ -1,0 +1,29 @@
+//! How many clients are connected.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Open connections of clients, websockets among them: a limit looks at it, and a stop waits for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections(Arc<AtomicUsize>);
+
+/// One of them, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Connections {
+    pub(crate) fn count(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
