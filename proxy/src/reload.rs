@@ -71,17 +71,26 @@ impl Running {
     /// Reads the file again at each hangup, until the process ends.
     pub(crate) fn follow(mut self, hangups: &mpsc::Receiver<()>) {
         for () in hangups {
-            let done = self.reload();
-            self.process.last_read.set(done);
+            let reloaded = self.reload();
+            self.process.last_read.set(reloaded.is_ok());
+            match reloaded {
+                Err(why) => {
+                    tracing::error!(%why, "the configuration cannot be used: nothing was changed");
+                }
+                Ok(changes) if changes.is_empty() => {
+                    tracing::info!("the configuration was read again: nothing has changed");
+                }
+                Ok(changes) => {
+                    let changes = changes.join(", ");
+                    tracing::info!(changes, "the configuration was read again");
+                }
+            }
         }
     }
 
-    /// Whether the file could be used.
-    fn reload(&mut self) -> bool {
-        let Some(file) = &self.file else {
-            tracing::warn!("there is no config file to read again");
-            return false;
-        };
+    /// What has changed.
+    fn reload(&mut self) -> Result<Vec<String>, Failure> {
+        let file = self.file.as_ref().ok_or("there is no config file")?;
         let config = match file::load(file) {
             Ok((config, warnings)) => {
                 for warning in warnings {
@@ -93,18 +102,11 @@ impl Running {
                 for error in &errors.found {
                     tracing::error!("{error:#}");
                 }
-                tracing::error!("the configuration has errors: nothing was changed");
-                return false;
+                return Err("the file has errors".into());
             }
         };
-        match self.prepare(config) {
-            Ok(prepared) => self.change_to(prepared),
-            Err(why) => {
-                tracing::error!(%why, "the configuration cannot be used: nothing was changed");
-                return false;
-            }
-        }
-        true
+        let prepared = self.prepare(config)?;
+        Ok(self.change_to(prepared))
     }
 
     /// Does all that may fail.
@@ -165,7 +167,7 @@ impl Running {
             let there = |open: &&Open| *open.address() == listener.address;
             let sockets = match open.iter().position(there) {
                 Some(at) => {
-                    open.swap_remove(at);
+                    open.remove(at);
                     Vec::new()
                 }
                 None => self.server.bind(&listener)?,
@@ -175,14 +177,13 @@ impl Running {
         Ok(bound)
     }
 
-    /// Changes everything.
-    fn change_to(&mut self, prepared: Prepared) {
+    /// Changes everything, and lists it.
+    fn change_to(&mut self, prepared: Prepared) -> Vec<String> {
         let Prepared {
             config,
             serving,
             bound,
         } = prepared;
-        let changes = changes::list(&self.config, &config);
         let before = self.process.serving();
         self.process.serve(serving);
         self.deliver();
@@ -190,14 +191,9 @@ impl Running {
         self.apply_limits(&before, &config);
         self.close_what_is_gone(&before);
         log::set_level(&config.log);
+        let changes = changes::list(&self.config, &config);
         self.config = config;
-        match changes.is_empty() {
-            true => tracing::info!("the configuration was read again: nothing has changed"),
-            false => tracing::info!(
-                changes = changes.join(", "),
-                "the configuration was read again"
-            ),
-        }
+        changes
     }
 
     /// Starts delivery where there is none yet.
@@ -218,7 +214,7 @@ impl Running {
             let same = |open: &Open| *open.address() == listener.address;
             let open = match before.iter().position(same) {
                 Some(at) if sockets.is_empty() => {
-                    let open = before.swap_remove(at);
+                    let open = before.remove(at);
                     open.serve(listener);
                     open
                 }
