@@ -1,7 +1,9 @@
-//! How many clients are connected.
+//! How many clients are connected, and how many may be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Open connections of clients, websockets among them: a limit looks at it, and a stop waits for it.
 #[derive(Debug, Clone, Default)]
@@ -25,5 +27,20 @@ impl Connections {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A file descriptor per connection: as many as the system allows.
+pub(crate) fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(
+            limit = limit.current,
+            "the limit on open files could not be raised"
+        );
     }
 }

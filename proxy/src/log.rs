@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
+use crate::clock::unix_time;
 use crate::config::{Log, LogFormat};
 
 /// Bytes of lines that may wait to be written.
@@ -58,6 +60,14 @@ fn filter(log: &Log) -> EnvFilter {
     // The store tells every step; what the administrator asks for comes behind, and wins.
     let filter = format!("fjall=warn,lsm_tree=warn,{}", log.level);
     EnvFilter::try_new(filter).unwrap_or_default()
+}
+
+/// Logs what may happen thousands of times in one second once in each; `told` is the second of the last time.
+pub(crate) fn once_a_second(told: &AtomicU64, log: impl FnOnce()) {
+    let now = unix_time().as_secs();
+    if told.swap(now, Ordering::Relaxed) != now {
+        log();
+    }
 }
 
 /// Says why the process ends: in the log, or as it is where there is none.

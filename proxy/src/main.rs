@@ -21,7 +21,6 @@ mod hub;
 mod layers;
 mod log;
 mod net;
-mod php_hook;
 mod process;
 mod push;
 mod reload;
@@ -34,25 +33,21 @@ mod state;
 mod statistics;
 mod upstream;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigFile};
-use config::{Config, Role, file};
+use cli::{Cli, Command, Failure};
+use config::{Config, file};
 use connections::Connections;
 use process::{Process, Serving};
 use reload::Running;
-use secrets::Missing;
 use server::Server;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Failure = Box<dyn Error>;
 
 fn main() -> ExitCode {
     let ended = match command(Cli::parse().command) {
@@ -68,33 +63,9 @@ fn main() -> ExitCode {
 
 fn command(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run {
-            config,
-            upstream: None,
-            ..
-        } => run(Some(config.path()), logged(&config)?),
-        Command::Run {
-            upstream: Some(upstream),
-            listen,
-            state_dir,
-            ..
-        } => {
-            let mut config = file::defaults(upstream);
-            // No port is opened that nobody asked for.
-            config
-                .listeners
-                .retain(|listener| listener.role == Role::Site);
-            if let (Some(listen), Some(site)) = (listen, config.listeners.first_mut()) {
-                site.address = listen;
-            }
-            if let Some(state_dir) = state_dir {
-                config.server.state_dir = state_dir;
-            }
-            log::start(&config.log);
-            tracing::info!(
-                "without a config file the site alone is served: no publishing, no metrics"
-            );
-            run(None, config)
+        Command::Run(arguments) => {
+            let (file, config) = arguments.config()?;
+            run(file, config)
         }
         Command::Check { config } => {
             let path = config.path();
@@ -105,70 +76,19 @@ fn command(command: Command) -> Result<(), Failure> {
             println!("{}: no errors", path.display());
             Ok(())
         }
-        Command::PhpHook { config, site, file } => {
-            print!("{}", php_hook::text(file, &config, site.as_deref())?);
-            Ok(())
-        }
-        Command::Sign {
-            config,
-            site,
-            channels,
-        } => {
-            let (site, directory) = load(&config)?.site(site.as_deref())?;
-            let key = secrets::signature_key(&site, &directory, Missing::Refuse)?;
-            for channel in channels {
-                println!("{channel}.{}", key.sign(&channel));
-            }
-            Ok(())
-        }
+        Command::PhpHook(arguments) => cli::php_hook::run(&arguments),
+        Command::Sign(arguments) => cli::sign::run(&arguments),
         #[cfg(feature = "recording")]
         Command::Replay(arguments) => cli::replay::run(arguments),
         #[cfg(feature = "recording")]
-        Command::Record(arguments) => {
-            log::start(&config::Log {
-                level: "info".to_owned(),
-                format: config::LogFormat::Text,
-                access: false,
-            });
-            raise_file_limit();
-            cli::record::run(arguments, signals::catch()?.stop)
-        }
-    }
-}
-
-/// The configuration; what is odd about it goes to standard error.
-fn load(config: &ConfigFile) -> Result<Config, Failure> {
-    let (config, warnings) = file::load(&config.path())?;
-    for warning in warnings {
-        eprintln!("{warning}");
-    }
-    Ok(config)
-}
-
-/// The same, and the log is started; what is odd or wrong goes there.
-fn logged(config: &ConfigFile) -> Result<Config, Failure> {
-    match file::load(&config.path()) {
-        Ok((config, warnings)) => {
-            log::start(&config.log);
-            for warning in warnings {
-                tracing::warn!("{warning:#}");
-            }
-            Ok(config)
-        }
-        Err(errors) => {
-            log::start(&errors.log);
-            for error in &errors.found {
-                tracing::error!("{error:#}");
-            }
-            Err("the configuration cannot be used; pullgate check shows where".into())
-        }
+        Command::Record(arguments) => cli::record::run(arguments),
     }
 }
 
 /// Serves, and reads `file` again when it is told to.
 fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
     let signals = signals::catch()?;
-    raise_file_limit();
+    connections::raise_limit();
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -186,20 +106,4 @@ fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// A file descriptor per connection: as many as the system allows.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(
-            limit = limit.current,
-            "the limit on open files could not be raised"
-        );
-    }
 }

@@ -13,8 +13,9 @@ use tokio::time::{sleep, timeout};
 
 use super::listen::Bound;
 use super::{Core, connection, stopped};
-use crate::clock::unix_time;
 use crate::config::{Listener, Role};
+use crate::error::{Answer, Error};
+use crate::log::once_a_second;
 use crate::net::Stream;
 
 /// Descriptors that a core opens beside its connections: its poll, its timers, a file of history.
@@ -23,8 +24,8 @@ const PER_CORE: usize = 8;
 /// How long a client that is turned away may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
-    Content-Length: 21\r\nRetry-After: 1\r\nConnection: close\r\n\r\nToo many connections.";
+/// The second in which the log was last told that not all get in.
+static TOLD: AtomicU64 = AtomicU64::new(0);
 
 /// How many connections there may be.
 #[derive(Debug)]
@@ -33,7 +34,9 @@ pub(crate) struct Room {
     possible: usize,
     /// What is allowed. A reload may change it.
     max: AtomicUsize,
-    /// Those beyond, who are being told so.
+    /// What clients beyond are told,
+    no_room: Vec<u8>,
+    /// and how many at a time.
     farewells: Arc<Semaphore>,
 }
 
@@ -50,6 +53,7 @@ impl Room {
         let room = Self {
             possible: (free / 4 * 3).max(1),
             max: AtomicUsize::new(0),
+            no_room: no_room(),
             farewells: Arc::new(Semaphore::new((free / 16).clamp(1, 1024))),
         };
         room.set_max(configured);
@@ -79,9 +83,11 @@ impl Room {
     /// take the answer away from one that is still sending.
     fn turn_away(&self, mut stream: Stream) {
         let max = self.max();
-        once_a_second(|| tracing::warn!(max, "there is no room: clients get 503"));
+        once_a_second(&TOLD, || {
+            tracing::warn!(max, "{}: they get 503", Error::NoRoom)
+        });
         // Nothing was written before, so the kernel has room for it.
-        let _ = stream.write_now(NO_ROOM);
+        let _ = stream.write_now(&self.no_room);
         if stream.is_reserved() {
             return;
         }
@@ -134,7 +140,10 @@ pub(super) async fn accept(
             }
             Err(error) => {
                 // Mostly "too many open files": others must close before it gets better.
-                once_a_second(|| tracing::warn!(%error, "a connection could not be accepted"));
+                once_a_second(
+                    &TOLD,
+                    || tracing::warn!(%error, "a connection could not be accepted"),
+                );
                 sleep(Duration::from_millis(50)).await;
             }
         }
@@ -162,11 +171,19 @@ fn take_in(
     });
 }
 
-/// There may be thousands of the same event in one second.
-fn once_a_second(log: impl FnOnce()) {
-    static TOLD: AtomicU64 = AtomicU64::new(0);
-    let now = unix_time().as_secs();
-    if TOLD.swap(now, Ordering::Relaxed) != now {
-        log();
-    }
+/// What a client reads for which there is no room.
+fn no_room() -> Vec<u8> {
+    let Answer {
+        status,
+        sentence,
+        retry_after,
+        ..
+    } = Error::NoRoom.answer();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nRetry-After: {}\r\n\
+         Connection: close\r\n\r\n{sentence}",
+        sentence.len(),
+        retry_after.unwrap_or(1)
+    )
+    .into()
 }
