@@ -9,7 +9,8 @@ use std::net::TcpStream;
 use tungstenite::{Message, WebSocket};
 
 use crate::harness::{
-    Response, SIGNATURE_KEY, Server, connect, get, read_head, send, signal, upstream, wait_for,
+    Response, SIGNATURE_KEY, Server, connect, get, pullgate, read_head, send, signal, upstream,
+    wait_for,
 };
 use crate::push::{A, B, publish, signed, start, websocket};
 
@@ -261,7 +262,8 @@ fn sites_and_listeners_come_and_go() {
     assert!(next(&mut client).contains("after"));
     let other = format!("127.0.0.1:{port}");
     let target = format!("/bitrix/pub/?CHANNEL_ID={A}/{B}");
-    assert_eq!(send(&other, "POST", &target, &[], "of two").status, 200);
+    let kept = send(&other, "POST", &target, &["Message-Expiry: 600"], "of two");
+    assert_eq!(kept.status, 200);
     let online = |address: &str| get(address, &target, &[]).body.contains(A);
     assert!(online(&server.publish) && !online(&other));
 
@@ -286,4 +288,17 @@ fn sites_and_listeners_come_and_go() {
     );
     let bodies = crate::push::bodies(&missed.body);
     assert_eq!(bodies, ["before", "after", "alone"]);
+
+    // It comes back as it was.
+    let told = reload(&server, "role = \"publish\"\n", &two);
+    assert!(told.contains("site two: new"), "{told}");
+    let signed = pullgate()
+        .args(["sign", "--site", "two", A, "--config"])
+        .arg(server.directory.path().join("pullgate.toml"))
+        .output()
+        .unwrap();
+    let signed = String::from_utf8(signed.stdout).unwrap();
+    let target = format!("/bitrix/sub/?CHANNEL_ID={}&mid={:026}", signed.trim(), 0);
+    let missed = get(&other, &target, &[]);
+    assert_eq!(crate::push::bodies(&missed.body), ["of two"]);
 }

@@ -118,9 +118,10 @@ impl Running {
             true => Arc::clone(&self.process.serving().server),
             false => Arc::new(config.server.clone()),
         };
+        let bound = self.bind(&config.listeners)?;
         let sites = self.sites(&config, &server)?;
         Ok(Prepared {
-            bound: self.bind(&config.listeners)?,
+            bound,
             serving: Serving {
                 config_hash: config.hash.clone(),
                 access_log: config.log.access,
@@ -138,24 +139,30 @@ impl Running {
         server: &Arc<config::Server>,
     ) -> Result<Vec<Arc<Site>>, Failure> {
         let serving = self.process.serving();
-        let cores = self.server.cores();
-        let site = |new: &config::Site| {
+        let (cores, connections) = (self.server.cores(), &self.process.connections);
+        let (mut sites, mut opened) = (Vec::new(), Vec::new());
+        for new in &config.sites {
             let old = serving.sites.all().iter();
             let mut old = old.filter(|old| old.directory() == new.state_dir(server));
-            match old.next() {
+            let site = match old.next() {
                 Some(old) if old.config == *new && Arc::ptr_eq(&old.server, server) => {
                     Ok(Arc::clone(old))
                 }
                 Some(old) => old.changed(new.clone(), server).map(Arc::new),
-                None => {
-                    let connections = &self.process.connections;
-                    let opened =
-                        Site::open(new.clone(), server, &config.history, cores, connections);
-                    opened.map(Arc::new)
+                None => Site::open(new.clone(), server, &config.history, cores, connections)
+                    .map(Arc::new)
+                    .inspect(|site| opened.push(Arc::clone(site))),
+            };
+            match site {
+                Ok(site) => sites.push(site),
+                Err(why) => {
+                    // Nobody has them yet, and nobody will.
+                    opened.iter().for_each(|site| site.hub.archive().close());
+                    return Err(why);
                 }
             }
-        };
-        config.sites.iter().map(site).collect()
+        }
+        Ok(sites)
     }
 
     /// Binds the addresses that are not open yet.

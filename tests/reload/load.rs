@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -20,9 +21,10 @@ use crate::ledger::{Had, Ledger};
 
 const WEBSOCKETS: usize = 1000;
 const CHANNELS: usize = 250;
-const PUBLISHES_PER_SECOND: u64 = 500;
-const REQUESTS_PER_SECOND: u64 = 1000;
-const REQUESTERS: usize = 10;
+const PUBLISHES_PER_SECOND: u32 = 500;
+const REQUESTS_PER_SECOND: u32 = 1000;
+const REQUESTERS: u32 = 20;
+const PUBLISHERS: u32 = 5;
 
 struct Channel {
     id: String,
@@ -42,14 +44,29 @@ fn ten_reloads_under_load() {
         .enable_all()
         .build()
         .unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let within = Duration::from_secs(180);
-        let done = tokio::time::timeout(within, everybody(&server)).await;
-        assert!(done.is_ok(), "not done within {within:?}");
+    std::thread::scope(|threads| {
+        let (connected, ready) = mpsc::channel();
+        // Beside the load, not in its way.
+        let reloading = threads.spawn(|| {
+            ready.into_iter().for_each(drop);
+            for (from, to) in changes() {
+                std::thread::sleep(Duration::from_millis(500));
+                let told = reload(&server, &from, &to);
+                assert!(told.contains("changes="), "{told}");
+            }
+        });
+        let done = || reloading.is_finished();
+        LocalSet::new().block_on(&runtime, async {
+            let within = Duration::from_secs(180);
+            let all = everybody(&server, connected, &done);
+            let all = tokio::time::timeout(within, all).await;
+            assert!(all.is_ok(), "not done within {within:?}");
+        });
+        reloading.join().unwrap();
     });
 }
 
-async fn everybody(server: &Server) {
+async fn everybody(server: &Server, connected: mpsc::Sender<()>, reloaded: &dyn Fn() -> bool) {
     let done = Rc::new(Cell::new(false));
     let channels: Vec<Channel> = (0..CHANNELS).map(|number| channel(number + 1)).collect();
     let channels = Rc::new(channels);
@@ -58,26 +75,21 @@ async fn everybody(server: &Server) {
             listen(server, &channel.id, Rc::clone(had)).await;
         }
     }
-    let mut tasks = vec![spawn_local(publish(
-        server.publish.clone(),
-        Rc::clone(&channels),
-        Rc::clone(&done),
-    ))];
+    let mut tasks = Vec::new();
+    for publisher in 0..PUBLISHERS {
+        let (channels, done) = (Rc::clone(&channels), Rc::clone(&done));
+        let publishing = publish(server.publish.clone(), channels, publisher, done);
+        tasks.push(spawn_local(publishing));
+    }
     let answered = Rc::new(Cell::new(0));
     for _ in 0..REQUESTERS {
         let (answered, done) = (Rc::clone(&answered), Rc::clone(&done));
         tasks.push(spawn_local(ask(server.site.clone(), answered, done)));
     }
-    let mut size = 1;
-    for _ in 0..10 {
-        sleep(Duration::from_millis(500)).await;
-        let (from, to) = (format!("\"{size}MiB\""), format!("\"{}MiB\"", size + 1));
-        std::thread::scope(|threads| {
-            let reloading = threads.spawn(|| reload(server, &from, &to));
-            let told = reloading.join().unwrap();
-            assert!(told.contains("changes=\"push\""), "{told}");
-        });
-        size += 1;
+    let began = Instant::now();
+    drop(connected);
+    while !reloaded() {
+        sleep(Duration::from_millis(10)).await;
     }
     done.set(true);
     for task in tasks {
@@ -95,10 +107,33 @@ async fn everybody(server: &Server) {
     }
     let published: usize = channels.iter().map(|channel| channel.ledger.len()).sum();
     assert!(published > 0 && answered.get() > 0);
-    println!(
-        "{published} messages, {} requests, ten reloads",
-        answered.get()
+    let (requests, within) = (answered.get(), began.elapsed());
+    println!("{published} messages and {requests} requests in {within:?}, with ten reloads");
+}
+
+/// Ten of them: limits, the back end, timeouts, a second site with a listener that comes and goes, twice.
+fn changes() -> Vec<(String, String)> {
+    let publish = "role = \"publish\"\n";
+    let two = format!(
+        "role = \"publish\"\nsite = \"one\"\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\nsite = \"two\"\n\
+         [[site]]\nname = \"one\"\ndefault = true\noriginal = true\n\
+         [[site]]\nname = \"two\"\nhosts = [\"two.example\"]\n",
     );
+    let back_end = |word| format!("url = \"{}\"\n# ", site(word));
+    let change = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    vec![
+        change("\"1MiB\"", "\"2MiB\""),
+        change(publish, &two),
+        change("[push]", "[push]\nping_interval = \"30s\""),
+        change("url = ", &back_end("page")),
+        change(&two, publish),
+        change("threads = 2\n", "threads = 2\nbody_timeout = \"9s\"\n"),
+        change("[push]", "[guest]\nnew_per_minute = 5\n[push]"),
+        change(publish, &two),
+        change("\"2MiB\"", "\"1MiB\""),
+        change(&two, publish),
+    ]
 }
 
 fn channel(number: usize) -> Channel {
@@ -130,12 +165,18 @@ async fn listen(server: &Server, id: &str, had: Rc<RefCell<Had>>) {
     });
 }
 
-/// A message after the other, to each channel in turn, on a connection that stays.
-async fn publish(address: String, channels: Rc<Vec<Channel>>, done: Rc<Cell<bool>>) {
+/// A message after the other, to each of its share of the channels in turn, on a connection that stays.
+async fn publish(
+    address: String,
+    channels: Rc<Vec<Channel>>,
+    publisher: u32,
+    done: Rc<Cell<bool>>,
+) {
     let mut stream = TcpStream::connect(&address).await.unwrap();
-    let mut pace = interval(Duration::from_secs(1) / u32::try_from(PUBLISHES_PER_SECOND).unwrap());
+    let mut pace = interval(Duration::from_secs(1) * PUBLISHERS / PUBLISHES_PER_SECOND);
     for number in 0.. {
-        for channel in channels.iter() {
+        let own = channels.iter().skip(publisher as usize);
+        for channel in own.step_by(PUBLISHERS as usize) {
             if done.get() {
                 return;
             }
@@ -156,8 +197,7 @@ async fn publish(address: String, channels: Rc<Vec<Channel>>, done: Rc<Cell<bool
 
 /// Requests pages, each on a connection of its own.
 async fn ask(address: String, answered: Rc<Cell<usize>>, done: Rc<Cell<bool>>) {
-    let each = REQUESTS_PER_SECOND / REQUESTERS as u64;
-    let mut pace = interval(Duration::from_secs(1) / u32::try_from(each).unwrap());
+    let mut pace = interval(Duration::from_secs(1) * REQUESTERS / REQUESTS_PER_SECOND);
     while !done.get() {
         pace.tick().await;
         let mut stream = TcpStream::connect(&address).await.unwrap();
