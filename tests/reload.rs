@@ -40,11 +40,13 @@ pub(crate) fn reload(server: &Server, from: &str, to: &str) -> String {
     told()
 }
 
+/// The next text, or the close frame.
 fn next(client: &mut WebSocket<TcpStream>) -> String {
     loop {
         match client.read().unwrap() {
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => return other.to_string(),
+            Message::Text(text) => return text.to_string(),
+            Message::Close(close) => return format!("{close:?}"),
+            Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     }
 }

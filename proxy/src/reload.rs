@@ -35,11 +35,14 @@ pub(crate) struct Running {
     delivering: Vec<Delivering>,
 }
 
+/// Listeners, and what was bound for those that were not open.
+type Listening = Vec<(Arc<Listener>, Vec<Bound>)>;
+
 /// What a new configuration needs, made but not yet used.
 struct Prepared {
     config: Config,
     serving: Serving,
-    bound: Vec<(Arc<Listener>, Vec<Bound>)>,
+    bound: Listening,
 }
 
 impl Running {
@@ -166,7 +169,7 @@ impl Running {
     }
 
     /// Binds the addresses that are not open yet.
-    fn bind(&self, listeners: &[Listener]) -> Result<Vec<(Arc<Listener>, Vec<Bound>)>, Failure> {
+    fn bind(&self, listeners: &[Listener]) -> Result<Listening, Failure> {
         let mut open: Vec<&Open> = self.listeners.iter().collect();
         let mut bound = Vec::new();
         for listener in listeners {
@@ -215,7 +218,7 @@ impl Running {
     }
 
     /// These listeners are open from now on, and no others. One whose address stays accepts on, for whom it is now.
-    fn serve_at(&mut self, bound: Vec<(Arc<Listener>, Vec<Bound>)>) {
+    fn serve_at(&mut self, bound: Listening) {
         let mut before = std::mem::take(&mut self.listeners);
         for (listener, sockets) in bound {
             let same = |open: &Open| *open.address() == listener.address;

@@ -108,31 +108,29 @@ async fn everybody(server: &Server, connected: mpsc::Sender<()>, reloaded: &dyn 
     let published: usize = channels.iter().map(|channel| channel.ledger.len()).sum();
     assert!(published > 0 && answered.get() > 0);
     let (requests, within) = (answered.get(), began.elapsed());
-    println!("{published} messages and {requests} requests in {within:?}, with ten reloads");
+    eprintln!("{published} messages and {requests} requests in {within:?}, with ten reloads");
 }
 
 /// Ten of them: limits, the back end, timeouts, a second site with a listener that comes and goes, twice.
 fn changes() -> Vec<(String, String)> {
     let publish = "role = \"publish\"\n";
-    let two = format!(
-        "role = \"publish\"\nsite = \"one\"\n\
+    let two = "role = \"publish\"\nsite = \"one\"\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\nsite = \"two\"\n\
          [[site]]\nname = \"one\"\ndefault = true\noriginal = true\n\
-         [[site]]\nname = \"two\"\nhosts = [\"two.example\"]\n",
-    );
+         [[site]]\nname = \"two\"\nhosts = [\"two.example\"]\n";
     let back_end = |word| format!("url = \"{}\"\n# ", site(word));
     let change = |from: &str, to: &str| (from.to_owned(), to.to_owned());
     vec![
         change("\"1MiB\"", "\"2MiB\""),
-        change(publish, &two),
+        change(publish, two),
         change("[push]", "[push]\nping_interval = \"30s\""),
         change("url = ", &back_end("page")),
-        change(&two, publish),
+        change(two, publish),
         change("threads = 2\n", "threads = 2\nbody_timeout = \"9s\"\n"),
         change("[push]", "[guest]\nnew_per_minute = 5\n[push]"),
-        change(publish, &two),
+        change(publish, two),
         change("\"2MiB\"", "\"1MiB\""),
-        change(&two, publish),
+        change(two, publish),
     ]
 }
 
@@ -159,7 +157,7 @@ async fn listen(server: &Server, id: &str, had: Rc<RefCell<Had>>) {
             match message.unwrap() {
                 Message::Text(frames) => had.borrow_mut().take(&frames).unwrap(),
                 Message::Close(close) => panic!("a websocket was closed: {close:?}"),
-                _ => {}
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
     });

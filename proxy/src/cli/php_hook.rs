@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &PhpHook) -> Result<(), Failure> {
     let config = &arguments.config;
     match arguments.file {
         PhpFile::Hook if config.is_there() => {
-            print!("{}", hook(config, arguments.site.as_deref())?)
+            print!("{}", hook(config, arguments.site.as_deref())?);
         }
         PhpFile::Hook => print!("{HOOK}"),
         PhpFile::Guest => print!("{GUEST}"),

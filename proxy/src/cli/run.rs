@@ -34,7 +34,7 @@ impl Run {
                 Ok((Some(file.clone()), of_file(&file)?))
             }
             Some(upstream) => {
-                let config = without_file(upstream, self.listen, self.state_dir);
+                let config = without_file(&upstream, self.listen, self.state_dir);
                 log::start(&config.log);
                 tracing::info!(
                     "without a config file the site alone is served: no publishing, no metrics"
@@ -65,7 +65,7 @@ fn of_file(path: &std::path::Path) -> Result<Config, Failure> {
 }
 
 /// No port is opened that nobody asked for.
-fn without_file(upstream: Origin, listen: Option<Address>, state_dir: Option<PathBuf>) -> Config {
+fn without_file(upstream: &Origin, listen: Option<Address>, state_dir: Option<PathBuf>) -> Config {
     let mut config = file::defaults(upstream);
     config
         .listeners

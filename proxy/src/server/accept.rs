@@ -84,7 +84,7 @@ impl Room {
     fn turn_away(&self, mut stream: Stream) {
         let max = self.max();
         once_a_second(&TOLD, || {
-            tracing::warn!(max, "{}: they get 503", Error::NoRoom)
+            tracing::warn!(max, "{}: they get 503", Error::NoRoom);
         });
         // Nothing was written before, so the kernel has room for it.
         let _ = stream.write_now(&self.no_room);
