@@ -43,12 +43,14 @@ impl Sites {
 
     /// The same on an existing state directory.
     fn start_in(directory: Arc<TempDir>, names: &[&str], tables: &str) -> Self {
-        let publish =
-            |name| format!("[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\nsite = \"{name}\"\n");
+        let publish = |name| {
+            format!(
+                "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\nsite = \"{name}\"\n"
+            )
+        };
         let publish: String = names.iter().map(publish).collect();
-        let text = format!(
-            "{LISTENERS}{publish}[server]\nstate_dir = \"state\"\nthreads = 2\n{tables}"
-        );
+        let text =
+            format!("{LISTENERS}{publish}[server]\nstate_dir = \"state\"\nthreads = 2\n{tables}");
         Self {
             server: Server::run_as_configured(pullgate(), directory, &text),
         }

@@ -63,7 +63,10 @@ fn a_full_channel_is_full_at_its_site(engine: &Engine) {
     let sites = Sites::shop_and_blog(
         (NOWHERE.0, &allows(2)),
         (NOWHERE.0, &allows(3)),
-        &format!("{}[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n", engine.history()),
+        &format!(
+            "{}[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n",
+            engine.history()
+        ),
     );
     let channel = sites.signed("shop", &format!("{A}:{B}"));
     let connected = |name: &str, host: &str, count: usize| {
@@ -144,7 +147,8 @@ fn a_key_opens_its_own_site() {
 /// What is broken of one site's state is broken there.
 #[test]
 fn a_damaged_site_harms_itself() {
-    let tables = site("shop", NOWHERE.0, "") + &site("blog", &super::named("blog"), "");
+    let quick = "push.poll_timeout = \"1s\"\n";
+    let tables = site("shop", NOWHERE.0, quick) + &site("blog", &super::named("blog"), quick);
     let sites = Sites::start(&["shop", "blog"], &tables);
     let channels = [("shop", SHOP), ("blog", BLOG)].map(|(name, host)| {
         sites.publish(name, A, name, 600);
@@ -168,7 +172,12 @@ fn a_damaged_site_harms_itself() {
     assert!(sites.server.log().contains("history is damaged"));
     let [shop, blog] = channels.map(|(_, host, channel)| sites.stored(host, &channel));
     assert_eq!((shop, blog), (vec![], vec!["blog".to_owned()]));
-    assert!(sites.get(BLOG, "/", &crate::guests::PAGE).cookie().is_some());
+    assert!(
+        sites
+            .get(BLOG, "/", &crate::guests::PAGE)
+            .cookie()
+            .is_some()
+    );
     assert_eq!(
         get(&sites.server.admin(), "/readyz", &[]).body,
         "shop: guests are not served: their secret cannot be used\n"

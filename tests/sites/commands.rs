@@ -21,7 +21,10 @@ fn refused(sites: &Sites, arguments: &[&str]) -> String {
 fn with_several_sites_a_command_must_say_which() {
     let sites = started();
     for command in [&["sign", A][..], &["php-hook"]] {
-        assert_eq!(refused(&sites, command), "--site is needed, one of: shop, blog");
+        assert_eq!(
+            refused(&sites, command),
+            "--site is needed, one of: shop, blog"
+        );
         let other = [command, &["--site", "other"]].concat();
         assert_eq!(
             refused(&sites, &other),

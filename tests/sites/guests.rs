@@ -31,7 +31,10 @@ fn page(sites: &Sites, host: &str, more: &[&str]) -> Response {
 fn seen(page: &Response) -> (Option<i64>, Option<i64>) {
     let json = page.json();
     let header = json["headers"]["HTTP_PULL_USER_ID"].as_str();
-    (header.map(|number| number.parse().unwrap()), json["guest"].as_i64())
+    (
+        header.map(|number| number.parse().unwrap()),
+        json["guest"].as_i64(),
+    )
 }
 
 fn cookies_prove_nothing_elsewhere(guest: &str) {
@@ -48,10 +51,7 @@ fn cookies_prove_nothing_elsewhere(guest: &str) {
     }
     let cookies = first.map(|page| format!("Cookie: {}", page.cookie().unwrap()));
     assert_ne!(cookies[0], cookies[1]);
-    for ((_, host), [own, other]) in SITES
-        .into_iter()
-        .zip([[0, 1], [1, 0]])
-    {
+    for ((_, host), [own, other]) in SITES.into_iter().zip([[0, 1], [1, 0]]) {
         let known = page(&sites, host, &[&cookies[own]]);
         assert_eq!(seen(&known), (Some(-1), Some(-1)));
         assert_eq!(known.cookie(), None);
@@ -81,7 +81,11 @@ fn cookies_prove_nothing_elsewhere_within_one_domain() {
 /// With one secret, one signature key and one number, the channels are others still.
 #[test]
 fn guests_of_one_number_have_channels_of_their_own() {
-    let sites = alike(&named("shop"), &named("blog"), "[push]\nsignature_key = \"key\"\n");
+    let sites = alike(
+        &named("shop"),
+        &named("blog"),
+        "[push]\nsignature_key = \"key\"\npoll_timeout = \"1s\"\n",
+    );
     let mut channels = Vec::new();
     for (name, host) in SITES {
         let cookie = sites.get(host, "/", &PAGE).cookie().unwrap().to_owned();
@@ -103,7 +107,10 @@ fn guests_of_one_number_have_channels_of_their_own() {
             let target = format!("/bitrix/pub/?USER_ID={target}");
             let expiry = "Message-Expiry: 600";
             let body = format!("{body} of {name}");
-            assert_eq!(ask(&address, "POST", host, &target, &[expiry], &body).status, 200);
+            assert_eq!(
+                ask(&address, "POST", host, &target, &[expiry], &body).status,
+                200
+            );
         }
         channels.push((host, name, channel));
     }
@@ -111,14 +118,17 @@ fn guests_of_one_number_have_channels_of_their_own() {
         let texts = ["to the guest", "to all guests"].map(|text| format!("{text} of {name}"));
         assert_eq!(sites.stored(host, channel), texts);
         for (other, ..) in channels.iter().filter(|(other, ..)| other != host) {
-            assert!(sites.stored(other, channel).is_empty(), "{channel} at {other}");
+            assert!(
+                sites.stored(other, channel).is_empty(),
+                "{channel} at {other}"
+            );
         }
     }
 }
 
 #[test]
 fn secrets_are_made_for_each() {
-    let tables = SITES.map(|(name, _)| site(name, "http://127.0.0.1:1", "push.poll_timeout = \"100ms\""));
+    let tables = SITES.map(|(name, _)| site(name, "http://127.0.0.1:1", ""));
     let sites = Sites::start(&["shop", "blog"], &tables.concat());
     let state = sites.server.directory.path().join("state");
     for file in ["guest.secret", "signature.key"] {
@@ -147,7 +157,10 @@ fn metrics_name_the_site() {
         "pullgate_history_evicted_total{site=\"shop\"} 0",
         "pullgate_guest_ids_exhausted{site=\"blog\"} 0",
     ] {
-        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
+        );
     }
     let types = metrics.matches("# TYPE pullgate_guests_new_total counter");
     assert_eq!(types.count(), 1, "a family is told of once: {metrics}");

@@ -85,7 +85,14 @@ fn without_a_default_nobodys_hosts_get_421() {
     // Nor is anything pushed there.
     let poll = sites.get("other.example", "/bitrix/sub/?CHANNEL_ID=x", &[]);
     assert_eq!(poll.status, 421);
-    let health = ask(&sites.server.admin(), "GET", "other.example", "/healthz", &[], "");
+    let health = ask(
+        &sites.server.admin(),
+        "GET",
+        "other.example",
+        "/healthz",
+        &[],
+        "",
+    );
     assert_eq!(health.body, "ok\n", "the administrator is no site's");
 }
 
@@ -111,18 +118,26 @@ fn a_default_takes_all_others() {
         let answer = send_raw(&sites.server.site, request.as_bytes());
         assert_eq!(answer.status, 400, "{request}");
     }
-    let mismatch = "GET http://shop.example/ HTTP/1.1\r\nHost: blog.example\r\nConnection: close\r\n\r\n";
-    assert_eq!(send_raw(&sites.server.site, mismatch.as_bytes()).status, 400);
+    let mismatch =
+        "GET http://shop.example/ HTTP/1.1\r\nHost: blog.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(
+        send_raw(&sites.server.site, mismatch.as_bytes()).status,
+        400
+    );
 }
 
 #[test]
 fn one_connection_carries_requests_for_both() {
     let sites = three("");
     let mut stream = connect(&sites.server.site);
-    for (host, body) in [(SHOP, "shop nobody"), (BLOG, "blog nobody"), (SHOP, "shop nobody")] {
+    for (host, body) in [
+        (SHOP, "shop nobody"),
+        (BLOG, "blog nobody"),
+        (SHOP, "shop nobody"),
+    ] {
         write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
         let head = crate::harness::read_head(&mut stream);
-        assert!(head.contains("content-length: 11"), "{head}");
+        assert!(head.contains("Content-Length: 11"), "{head}");
         let mut page = [0; 11];
         stream.read_exact(&mut page).unwrap();
         assert_eq!(page, body.as_bytes());
@@ -154,12 +169,19 @@ fn a_listener_that_is_a_sites_serves_it_alone() {
 fn a_publish_listener_is_its_sites_whatever_host_says() {
     let nowhere = ("http://127.0.0.1:1", "");
     let sites = Sites::shop_and_blog(nowhere, nowhere, "");
-    let (shop, blog) = (sites.publish_listener("shop"), sites.publish_listener("blog"));
+    let (shop, blog) = (
+        sites.publish_listener("shop"),
+        sites.publish_listener("blog"),
+    );
     let (of_shop, of_blog) = (sites.signed("shop", A), sites.signed("blog", A));
     let mut socket = websocket(&shop, "nodejs_sub", &format!("CHANNEL_ID={of_shop}"));
     let poll = |address: &str, host: &str, channel: &str| {
         let mut stream = connect(address);
-        write!(stream, "GET /bitrix/sub/?CHANNEL_ID={channel} HTTP/1.0\r\n{host}\r\n").unwrap();
+        write!(
+            stream,
+            "GET /bitrix/sub/?CHANNEL_ID={channel} HTTP/1.0\r\n{host}\r\n"
+        )
+        .unwrap();
         stream
     };
     let polls = [
@@ -177,6 +199,9 @@ fn a_publish_listener_is_its_sites_whatever_host_says() {
     assert_eq!(next(&mut socket), "to shop");
     for poll in polls {
         let answer = read_response(poll);
-        assert_eq!((answer.status, bodies(&answer.body)), (200, vec!["to blog"]));
+        assert_eq!(
+            (answer.status, bodies(&answer.body)),
+            (200, vec!["to blog"])
+        );
     }
 }

@@ -23,7 +23,8 @@ fn the_original_goes_on_with_all_that_it_had() {
     assert!(alone.terminate().0);
 
     let state = directory.path().join("state");
-    let secrets = || ["guest.secret", "signature.key"].map(|file| fs::read(state.join(file)).unwrap());
+    let secrets =
+        || ["guest.secret", "signature.key"].map(|file| fs::read(state.join(file)).unwrap());
     let kept = secrets();
     let tables = site("shop", &shop, "original = true") + &site("blog", &blog, "");
     let sites = Sites::start_in(directory.clone(), &["shop", "blog"], &tables);

@@ -114,12 +114,29 @@ fn under(
     })
 }
 
+fn print(when: &str, speed: Speed) {
+    let Speed {
+        page,
+        message,
+        pages_per_second,
+    } = speed;
+    println!(
+        "{when}: a page {page:.1?}, a message {message:.1?} (medians), {pages_per_second:.0} pages/s"
+    );
+}
+
 /// No worse than five times as slow as when all was quiet, and 50 ms for a machine that others use, too.
 fn holds(what: &str, quiet: Speed, now: Speed) {
-    println!("{what}: {now:?}");
+    print(what, now);
     let bound = |quiet: Duration| 5 * quiet + Duration::from_millis(50);
-    assert!(now.page < bound(quiet.page), "{what}: {quiet:?}, then {now:?}");
-    assert!(now.message < bound(quiet.message), "{what}: {quiet:?}, then {now:?}");
+    assert!(
+        now.page < bound(quiet.page),
+        "{what}: {quiet:?}, then {now:?}"
+    );
+    assert!(
+        now.message < bound(quiet.message),
+        "{what}: {quiet:?}, then {now:?}"
+    );
 }
 
 #[test]
@@ -141,7 +158,7 @@ fn one_sites_trouble_leaves_the_other_at_its_speed() {
     let mut socket = sites.websocket(BLOG, &sites.signed("blog", A));
     wait_for(|| sites.online("blog", A));
     let quiet = speed(&sites, &mut socket);
-    println!("quiet: {quiet:?}");
+    print("quiet", quiet);
 
     // Three hundred visitors wait for shop's back end all the time.
     let waiting: Vec<TcpStream> = (0..300)
@@ -155,7 +172,11 @@ fn one_sites_trouble_leaves_the_other_at_its_speed() {
     for stream in waiting {
         stream.set_nonblocking(true).unwrap();
         let nothing = stream.peek(&mut [0]).unwrap_err();
-        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock, "it waits still");
+        assert_eq!(
+            nothing.kind(),
+            std::io::ErrorKind::WouldBlock,
+            "it waits still"
+        );
     }
 
     let new_guest = |_| {
