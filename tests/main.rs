@@ -25,6 +25,7 @@
 //! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`ledger`] | finds what was lost, came twice or out of order |
+//! | [`sites`] | several sites: whose a request is, what is apart, and that nobody's trouble is another's |
 //! | [`soak`] | minutes of mixed traffic, polite and rude, with kills: flat memory, nothing lost (`scripts/soak`) |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
@@ -71,6 +72,7 @@ mod readme;
 mod record;
 mod reload;
 mod replay;
+mod sites;
 mod soak;
 mod stress;
 mod targets;

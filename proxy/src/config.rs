@@ -81,19 +81,41 @@ impl Config {
             Some(name) => self.sites.iter().position(|site| site.name == name),
             None => (self.sites.len() == 1).then_some(0),
         };
-        let names = || self.sites.iter().map(|site| site.name.clone()).collect();
-        let site = self
-            .sites
-            .swap_remove(found.ok_or_else(|| WhichSite(names()))?);
+        let Some(found) = found else {
+            let named = self.sites.iter().filter(|site| !site.name.is_empty());
+            return Err(WhichSite {
+                asked: name.map(str::to_owned),
+                names: named.map(|site| site.name.clone()).collect(),
+            });
+        };
+        let site = self.sites.swap_remove(found);
         let directory = site.state_dir(&self.server);
         Ok((site, directory))
     }
 }
 
-/// A command is for one site, and does not say which.
-#[derive(Debug, thiserror::Error)]
-#[error("--site is needed, one of: {}", .0.join(", "))]
-pub(crate) struct WhichSite(Vec<String>);
+/// A command is for one site, and does not say which of those that there are.
+#[derive(Debug)]
+pub(crate) struct WhichSite {
+    asked: Option<String>,
+    /// Empty where the file has no `[[site]]`.
+    names: Vec<String>,
+}
+
+impl std::error::Error for WhichSite {}
+
+impl fmt::Display for WhichSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names.join(", ");
+        match &self.asked {
+            None => write!(f, "--site is needed, one of: {names}"),
+            Some(asked) if self.names.is_empty() => {
+                write!(f, "there is no site {asked:?}: the file has no [[site]]")
+            }
+            Some(asked) => write!(f, "there is no site {asked:?}; --site is one of: {names}"),
+        }
+    }
+}
 
 /// `[server]`: the process and its clients' connections.
 #[derive(Debug, Clone, PartialEq)]

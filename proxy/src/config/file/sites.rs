@@ -39,6 +39,8 @@ pub(super) fn sites(
 }
 
 fn only(file: &mut Section<'_>, listeners: &[Listener], redis: RedisPlace) -> Site {
+    // A key that the file may have: `[[sites]]` is told so.
+    file.value("site");
     Site {
         name: String::new(),
         hosts: Vec::new(),
