@@ -75,7 +75,7 @@ fn command(command: Command) -> Result<(), Failure> {
             state_dir,
             ..
         } => {
-            let mut config = file::defaults(upstream);
+            let mut config = file::defaults(&upstream);
             // No port is opened that nobody asked for.
             config
                 .listeners

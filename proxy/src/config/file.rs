@@ -81,7 +81,7 @@ pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
 }
 
 /// What holds without a file.
-pub(crate) fn defaults(upstream: Origin) -> Config {
+pub(crate) fn defaults(upstream: &Origin) -> Config {
     let mut defaults = nothing_said();
     for site in &mut defaults.sites {
         site.upstream.origin = upstream.clone();

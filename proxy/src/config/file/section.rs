@@ -111,13 +111,13 @@ impl<'a> Section<'a> {
             table,
             path: self.path.clone(),
         });
-        self.sections_over(key, defaults, read)
+        self.sections_over(key, defaults.as_ref(), read)
     }
 
     fn sections_over<T>(
         &mut self,
         key: &'static str,
-        defaults: Option<Defaults<'a>>,
+        defaults: Option<&Defaults<'a>>,
         mut read: impl FnMut(&mut Self) -> T,
     ) -> Option<Vec<T>> {
         let value = self.value(key)?;
@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
                 item.key.clone(),
                 item.span.clone(),
             );
-            Some(section.over(defaults.clone()).finish(&mut read))
+            Some(section.over(defaults.cloned()).finish(&mut read))
         };
         Some(items.iter().filter_map(read_one).collect())
     }

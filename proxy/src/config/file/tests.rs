@@ -176,7 +176,7 @@ fn files_that_cannot_be_read() {
 fn defaults_are_those_of_a_minimal_file() {
     let written = config_of("upstream.url = 'http://127.0.0.1:8080'");
     let origin = "http://127.0.0.1:8080".parse().unwrap();
-    assert_eq!(format!("{:?}", defaults(origin)), format!("{written:?}"));
+    assert_eq!(format!("{:?}", defaults(&origin)), format!("{written:?}"));
 }
 
 #[test]
