@@ -31,9 +31,10 @@
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
 //! | [`replay`] | the reference's recordings played against pullgate |
+//! | [`reload`] | SIGHUP: what changes, what stays, who is closed; under load |
 //! | [`record`] | what passes a recorder is written down, masked or not, and nothing of it changes |
 //! | [`command_line`] | check, sign, php-hook, and how they and `run` find the configuration |
-//! | [`log`] | its forms, who does not read it, SIGHUP |
+//! | [`log`] | its forms, and who does not read it |
 //! | [`readme`] | README's commands, taken from the page and run |
 
 #![allow(missing_docs, reason = "tests")]
@@ -69,6 +70,7 @@ mod proxy;
 mod push;
 mod readme;
 mod record;
+mod reload;
 mod replay;
 mod sites;
 mod soak;

@@ -238,6 +238,8 @@ fn a_client_is_answered_while_it_reads_slowly() {
     let mut client = Client::open_narrow(&server, &query(&server));
     wait_until_online(&server);
     publish(&server, A, &"x".repeat(6 * MIB), 0);
+    // The message is on its way.
+    client.stream.peek(&mut [0]).unwrap();
     client.send(Opcode::Ping, b"meanwhile");
     let mut events = std::iter::from_fn(|| client.read(64 << 10, Duration::ZERO));
     assert!(matches!(events.next(), Some(Event::Text(_))));

@@ -216,6 +216,34 @@ fn metrics(process: &Process) -> String {
         process.connections.open() as u64,
     );
     let serving = process.serving();
+    let last_read = &process.last_read;
+    for (name, help, value) in [
+        (
+            "pullgate_config_last_reload_seconds",
+            "When the configuration was last read, at the start or for a reload, Unix seconds.",
+            last_read.at(),
+        ),
+        (
+            "pullgate_config_last_reload_successful",
+            "1 if it could be used then.",
+            last_read.succeeded().into(),
+        ),
+    ] {
+        family(&mut text, name, "gauge", help);
+        line(&mut text, name, "", value);
+    }
+    family(
+        &mut text,
+        "pullgate_config_info",
+        "gauge",
+        "1, with the SHA-256 of the configuration file that holds.",
+    );
+    // As above, writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "pullgate_config_info{{hash=\"{}\"}} 1",
+        serving.config_hash
+    );
     for (name, kind, help, of) in METRICS {
         let values = serving.sites.all().iter();
         let mut values = values

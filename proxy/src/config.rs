@@ -28,10 +28,12 @@ pub(crate) struct Config {
     pub(crate) sites: Vec<Site>,
     pub(crate) history: History,
     pub(crate) log: Log,
+    /// SHA-256 of the file, hex; empty without one.
+    pub(crate) hash: String,
 }
 
 /// One `[[site]]`, or what the file itself says where there is none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Site {
     /// In logs, metrics and state. Empty for the one site of a file without `[[site]]`.
     pub(crate) name: String,
@@ -116,7 +118,7 @@ impl fmt::Display for WhichSite {
 }
 
 /// `[server]`: the process and its clients' connections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Server {
     /// Where guest ids, generated secrets and history are kept. Default `/var/lib/pullgate`.
     pub(crate) state_dir: PathBuf,
@@ -175,7 +177,7 @@ pub(crate) enum Origin {
 }
 
 /// `[upstream]`: the site behind pullgate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Upstream {
     /// The only key without a default.
     pub(crate) origin: Origin,
@@ -192,7 +194,7 @@ pub(crate) struct Upstream {
 }
 
 /// `[guest]`: who gets a number, and how PHP is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Guest {
     /// Default true.
     pub(crate) enabled: bool,
@@ -224,7 +226,7 @@ pub(crate) struct Guest {
 }
 
 /// `[guest.push]`: pullgate's own channels for guests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GuestPush {
     /// Whether a guest's `pull.config.get` is answered here. Default true; false leaves it to the site.
     pub(crate) enabled: bool,
@@ -241,6 +243,16 @@ pub(crate) struct Adopt {
     pub(crate) cookie: String,
     /// How it is written, and the key that proves it.
     pub(crate) form: SiteCookie,
+    /// That key as it was read.
+    pub(crate) key: Secret,
+}
+
+impl PartialEq for Adopt {
+    fn eq(&self, other: &Self) -> bool {
+        // What is shown of a form is all of it but the key.
+        let form = |adopt: &Self| format!("{:?}", adopt.form);
+        self.cookie == other.cookie && self.key == other.key && form(self) == form(other)
+    }
 }
 
 /// `SameSite` of the guest cookie.
@@ -261,7 +273,7 @@ pub(crate) enum SharedCache {
 }
 
 /// `[push]`: the push endpoints.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Push {
     /// The site's signature key. `None`: one is generated in `state_dir`.
     pub(crate) signature_key: Option<Secret>,
@@ -291,7 +303,7 @@ pub(crate) struct Paths {
 }
 
 /// `[push.limits]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Limits {
     /// Largest published body or client frame, bytes. Default 1 MiB.
     pub(crate) max_payload: usize,
@@ -311,7 +323,7 @@ pub(crate) struct Limits {
 }
 
 /// `[history]`: where messages are kept for catch-up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct History {
     /// Default disk.
     pub(crate) engine: Engine,
@@ -335,7 +347,7 @@ pub(crate) enum Engine {
 }
 
 /// `[log]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Log {
     /// A tracing filter, e.g. `info` or `pullgate=debug`. Default `info`.
     pub(crate) level: String,

@@ -7,6 +7,7 @@ use http::StatusCode;
 use tracing::Level;
 
 use crate::body::BodyError;
+use crate::hub;
 
 /// Why a request was not answered by the site or by a push endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,10 @@ pub(crate) enum Error {
     Upload(BodyError),
     #[error("publishing is not open to this address")]
     PublishForbidden,
+    #[error("a publish was refused: {0}")]
+    NotPublished(hub::Refused),
+    #[error("there are as many connections as may be")]
+    NoRoom,
     #[error("no file descriptor is left for a connection to the site")]
     Descriptors,
     #[error("the site could not be reached: {0}")]
@@ -75,6 +80,15 @@ impl Answer {
         }
     }
 
+    /// It would be served at another time. There may be thousands of these in one second.
+    const fn later(sentence: &'static str) -> Self {
+        Self {
+            level: Level::WARN,
+            retry_after: Some(1),
+            ..Self::refused(StatusCode::SERVICE_UNAVAILABLE, sentence)
+        }
+    }
+
     /// The administrator is to look at it.
     const fn alarming(status: StatusCode, sentence: &'static str) -> Self {
         Self {
@@ -117,6 +131,11 @@ impl Error {
                 StatusCode::FORBIDDEN,
                 "Publishing is not open to this address.",
             ),
+            Self::NotPublished(_) => Answer::later("Try again later."),
+            Self::NoRoom => Answer {
+                closes: true,
+                ..Answer::later("Too many connections.")
+            },
             Self::Descriptors => Answer {
                 retry_after: Some(1),
                 ..Answer::alarming(

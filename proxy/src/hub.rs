@@ -31,7 +31,7 @@ use group::Group;
 use inbox::Inbox;
 use lingering::{LINGER, Lingering};
 use outgoing::Outgoing;
-use subscriber::{Closed, Had, Leaving, Subscriber, Subscription};
+use subscriber::{Closed, Had, Leaving, Proof, Subscriber, Subscription};
 
 /// Between two channels closed for a restart, where there are few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
@@ -41,7 +41,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Hub {
     sequence: Mutex<Sequence>,
     inboxes: Box<[Inbox]>,
-    limits: Limits,
     archive: Archive,
 }
 
@@ -64,6 +63,9 @@ struct Sequence {
     channels: HashMap<Receiver, Vec<(usize, Arc<Group>)>>,
     lingering: Lingering,
     subscribers: u64,
+    limits: Limits,
+    /// How often the site's key has changed.
+    key: u32,
 }
 
 /// The next message id. `start` is never one that an earlier process used.
@@ -108,10 +110,28 @@ impl Hub {
                 channels: HashMap::new(),
                 lingering: Lingering::default(),
                 subscribers: 0,
+                limits,
+                key: 0,
             }),
             inboxes: (0..cores).map(|_| Inbox::default()).collect(),
-            limits,
             archive,
+        }
+    }
+
+    /// From now on these limits hold, and this for what memory may keep.
+    pub(crate) fn set_limits(&self, limits: Limits, max_memory: usize) {
+        let mut sequence = self.sequence();
+        sequence.limits = limits;
+        sequence.history.set_max_bytes(max_memory);
+    }
+
+    /// The site has another signature key, the `key`th: those whom only an older one proves are closed, and no more of
+    /// them get in.
+    pub(crate) fn close_proven_before(&self, key: u32) {
+        let mut sequence = self.sequence();
+        sequence.key = key;
+        for (_, group) in sequence.channels.values().flatten() {
+            group.close_proven_before(key);
         }
     }
 
@@ -143,7 +163,7 @@ impl Hub {
             let message = Arc::new(Message {
                 id: sequence.ids.next(),
                 body: draft.body,
-                expiry: draft.expiry.min(self.limits.message_ttl),
+                expiry: draft.expiry.min(sequence.limits.message_ttl),
                 created: u32::try_from(now).unwrap_or(u32::MAX),
                 sender: draft.sender,
             });
@@ -195,7 +215,7 @@ impl Hub {
         }
     }
 
-    /// Registers a subscriber of `channels` whose tasks run on `core`. With a `mid`, also what was
+    /// Registers a subscriber of `channels`, proven by the cookie, whose tasks run on `core`. With a `mid`, also what was
     /// stored after it; everything later comes through the subscription.
     ///
     /// # Errors
@@ -206,13 +226,24 @@ impl Hub {
         channels: &ChannelList,
         mid: Option<MessageId>,
     ) -> Result<(Subscription, Missed), Unavailable> {
+        self.subscribe_by(Proof::Cookie, core, channels, mid).await
+    }
+
+    /// The same for who has another proof of the channels.
+    pub(crate) async fn subscribe_by(
+        self: &Arc<Self>,
+        proof: Proof,
+        core: usize,
+        channels: &ChannelList,
+        mid: Option<MessageId>,
+    ) -> Result<(Subscription, Missed), Unavailable> {
         let mut receivers: Vec<Receiver> = Vec::new();
         for receiver in channels.receivers() {
             if !receivers.contains(&receiver) {
                 receivers.push(receiver);
             }
         }
-        let (subscriber, recent) = self.register(core, channels, &receivers, mid);
+        let (subscriber, recent) = self.register(core, channels, &receivers, mid, proof);
         // From here on the drop of the subscription unregisters, however this ends.
         let subscription = Subscription::new(Arc::clone(self), core, receivers.into(), subscriber);
         subscription.alive();
@@ -231,6 +262,7 @@ impl Hub {
         channels: &ChannelList,
         receivers: &[Receiver],
         mid: Option<MessageId>,
+        proof: Proof,
     ) -> (Arc<Subscriber>, Option<Recent>) {
         let mut sequence = self.sequence();
         for channel in channels.channels() {
@@ -253,8 +285,10 @@ impl Hub {
             sequence.subscribers,
             began_after,
             had,
-            self.limits.subscriber_queue,
+            sequence.limits.subscriber_queue,
+            proof,
         ));
+        subscriber.close_proven_before(sequence.key);
         for receiver in receivers {
             let groups = sequence.channels.entry(*receiver).or_default();
             match groups.iter().find(|(at, _)| *at == core) {
@@ -313,7 +347,7 @@ impl Hub {
             return;
         };
         let open: usize = groups.iter().map(|(_, group)| group.open()).sum();
-        if open < self.limits.connections_per_channel {
+        if open < sequence.limits.connections_per_channel {
             return;
         }
         let oldest = groups

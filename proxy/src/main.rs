@@ -13,6 +13,7 @@ mod body;
 mod cli;
 mod clock;
 mod config;
+mod connections;
 mod error;
 mod guest;
 mod history;
@@ -20,9 +21,9 @@ mod hub;
 mod layers;
 mod log;
 mod net;
-mod php_hook;
 mod process;
 mod push;
+mod reload;
 mod route;
 mod secrets;
 mod server;
@@ -32,23 +33,21 @@ mod state;
 mod statistics;
 mod upstream;
 
-use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigFile};
-use config::{Config, Role, file};
-use process::{Connections, Process, Serving};
-use secrets::Missing;
+use cli::{Cli, Command, Failure};
+use config::{Config, file};
+use connections::Connections;
+use process::{Process, Serving};
+use reload::Running;
 use server::Server;
-use site::{Site, Sites};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Failure = Box<dyn Error>;
 
 fn main() -> ExitCode {
     let ended = match command(Cli::parse().command) {
@@ -64,33 +63,9 @@ fn main() -> ExitCode {
 
 fn command(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run {
-            config,
-            upstream: None,
-            ..
-        } => run(logged(&config)?),
-        Command::Run {
-            upstream: Some(upstream),
-            listen,
-            state_dir,
-            ..
-        } => {
-            let mut config = file::defaults(&upstream);
-            // No port is opened that nobody asked for.
-            config
-                .listeners
-                .retain(|listener| listener.role == Role::Site);
-            if let (Some(listen), Some(site)) = (listen, config.listeners.first_mut()) {
-                site.address = listen;
-            }
-            if let Some(state_dir) = state_dir {
-                config.server.state_dir = state_dir;
-            }
-            log::start(&config.log);
-            tracing::info!(
-                "without a config file the site alone is served: no publishing, no metrics"
-            );
-            run(config)
+        Command::Run(arguments) => {
+            let (file, config) = arguments.config()?;
+            run(file, config)
         }
         Command::Check { config } => {
             let path = config.path();
@@ -101,115 +76,34 @@ fn command(command: Command) -> Result<(), Failure> {
             println!("{}: no errors", path.display());
             Ok(())
         }
-        Command::PhpHook { config, site, file } => {
-            print!("{}", php_hook::text(file, &config, site.as_deref())?);
-            Ok(())
-        }
-        Command::Sign {
-            config,
-            site,
-            channels,
-        } => {
-            let (site, directory) = load(&config)?.site(site.as_deref())?;
-            let key = secrets::signature_key(&site, &directory, Missing::Refuse)?;
-            for channel in channels {
-                println!("{channel}.{}", key.sign(&channel));
-            }
-            Ok(())
-        }
+        Command::PhpHook(arguments) => cli::php_hook::run(&arguments),
+        Command::Sign(arguments) => cli::sign::run(&arguments),
         #[cfg(feature = "recording")]
         Command::Replay(arguments) => cli::replay::run(arguments),
         #[cfg(feature = "recording")]
-        Command::Record(arguments) => {
-            log::start(&config::Log {
-                level: "info".to_owned(),
-                format: config::LogFormat::Text,
-                access: false,
-            });
-            raise_file_limit();
-            cli::record::run(arguments, signals::stop()?)
-        }
+        Command::Record(arguments) => cli::record::run(arguments),
     }
 }
 
-/// The configuration; what is odd about it goes to standard error.
-fn load(config: &ConfigFile) -> Result<Config, Failure> {
-    let (config, warnings) = file::load(&config.path())?;
-    for warning in warnings {
-        eprintln!("{warning}");
-    }
-    Ok(config)
-}
-
-/// The same, and the log is started; what is odd or wrong goes there.
-fn logged(config: &ConfigFile) -> Result<Config, Failure> {
-    match file::load(&config.path()) {
-        Ok((config, warnings)) => {
-            log::start(&config.log);
-            for warning in warnings {
-                tracing::warn!("{warning:#}");
-            }
-            Ok(config)
-        }
-        Err(errors) => {
-            log::start(&errors.log);
-            for error in &errors.found {
-                tracing::error!("{error:#}");
-            }
-            Err("the configuration cannot be used; pullgate check shows where".into())
-        }
-    }
-}
-
-fn run(config: Config) -> Result<(), Failure> {
-    let stop = signals::stop()?;
-    raise_file_limit();
+/// Serves, and reads `file` again when it is told to.
+fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
+    let signals = signals::catch()?;
+    connections::raise_limit();
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     let connections = Connections::default();
-    let server = Arc::new(config.server);
-    let open = |site| Site::open(site, &server, &config.history, cores, &connections).map(Arc::new);
-    let sites: Vec<Arc<Site>> = config
-        .sites
-        .into_iter()
-        .map(open)
-        .collect::<Result<_, _>>()?;
-    let serving = Serving {
-        server: Arc::clone(&server),
-        access_log: config.log.access,
-        sites: Sites::new(sites),
-    };
+    let serving = Serving::open(&config, cores, &connections)?;
     let process = Arc::new(Process::new(serving, connections));
-    let (server, runtimes) = Server::new(&process, cores, stop)?;
-    let listeners = config.listeners.into_iter().map(Arc::new);
-    let _open: Vec<_> = listeners
-        .map(|listener| server.listen(&listener))
-        .collect::<Result<_, _>>()?;
-    for site in process.serving().sites.all() {
-        server.start(site);
-    }
+    let (server, runtimes) = Server::new(&process, cores, signals.stop)?;
+    let server = Arc::new(server);
+    let running = Running::start(file, config, &process, &server)?;
+    std::thread::spawn(move || running.follow(&signals.hangups));
     server.run(runtimes);
     for site in process.serving().sites.all() {
         site.hub.archive().close();
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// A file descriptor per connection: as many as the system allows.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(
-            limit = limit.current,
-            "the limit on open files could not be raised"
-        );
-    }
 }

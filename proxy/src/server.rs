@@ -13,20 +13,24 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::config::Listener;
+use crate::config::{Address, Listener};
+use crate::hub::Hub;
 use crate::process::Process;
 use crate::push;
 use crate::site::Site;
 use accept::{Room, accept};
-use listen::ListenError;
+use listen::{Bound, ListenError};
 
 /// The cores of a process, which serve its sites.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Arc<Process>,
     cores: Vec<(Arc<Core>, Handle)>,
+    /// The first core's.
+    first: Handle,
     room: Arc<Room>,
     stop: watch::Receiver<bool>,
 }
@@ -46,8 +50,17 @@ pub(crate) struct Runtimes(Vec<Runtime>);
 /// A listener that is open; dropping it closes it, and none of its connections.
 #[derive(Debug)]
 pub(crate) struct Open {
-    pub(crate) listener: Arc<Listener>,
-    _open: watch::Sender<()>,
+    address: Address,
+    /// For whom it accepts now.
+    serves: watch::Sender<Arc<Listener>>,
+}
+
+/// The tasks that deliver what is published at a site; dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Delivering {
+    hub: Arc<Hub>,
+    tasks: Vec<AbortHandle>,
+    report: AbortHandle,
 }
 
 impl Server {
@@ -69,7 +82,9 @@ impl Server {
             };
             (Arc::new(core), runtime.handle().clone())
         };
+        let first = runtimes.first().ok_or(io::ErrorKind::InvalidInput)?;
         let server = Self {
+            first: first.handle().clone(),
             process: Arc::clone(process),
             cores: runtimes.iter().enumerate().map(core).collect(),
             room,
@@ -78,34 +93,59 @@ impl Server {
         Ok((server, Runtimes(runtimes)))
     }
 
+    /// How many there are.
+    pub(crate) fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// A task beside all others, on the first core.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.first.spawn(task).abort_handle()
+    }
+
+    /// From now on so many connections there may be.
+    pub(crate) fn set_max_connections(&self, configured: usize) {
+        self.room.set_max(configured);
+    }
+
     /// Delivers what is published at a site.
-    pub(crate) fn start(&self, site: &Arc<Site>) {
-        for (core, handle) in &self.cores {
+    pub(crate) fn deliver(&self, site: &Arc<Site>) -> Delivering {
+        let deliver = |(core, handle): &(Arc<Core>, Handle)| {
             let (hub, index) = (Arc::clone(&site.hub), core.index);
-            handle.spawn(async move { hub.deliver(index).await });
-        }
-        if let Some((_, handle)) = self.cores.first() {
-            let site = Arc::clone(site);
-            handle.spawn(async move { push::statistics::keep_reporting(&site).await });
+            handle
+                .spawn(async move { hub.deliver(index).await })
+                .abort_handle()
+        };
+        Delivering {
+            hub: Arc::clone(&site.hub),
+            tasks: self.cores.iter().map(deliver).collect(),
+            report: self.report(site),
         }
     }
 
-    /// Opens a listener on all cores.
+    fn report(&self, site: &Arc<Site>) -> AbortHandle {
+        let site = Arc::clone(site);
+        self.spawn(async move { push::statistics::keep_reporting(&site).await })
+    }
+
+    /// Binds an address for all cores.
     ///
     /// # Errors
     ///
-    /// When its address cannot be bound.
-    pub(crate) fn listen(&self, listener: &Arc<Listener>) -> Result<Open, ListenError> {
-        let (open, closed) = watch::channel(());
-        let sockets = listen::bind(listener, self.cores.len())?;
-        for ((core, handle), socket) in self.cores.iter().zip(sockets) {
+    /// When it cannot be bound.
+    pub(crate) fn bind(&self, listener: &Listener) -> Result<Vec<Bound>, ListenError> {
+        listen::bind(listener, self.cores.len())
+    }
+
+    /// Accepts on what was bound.
+    pub(crate) fn accept(&self, listener: Arc<Listener>, bound: Vec<Bound>) -> Open {
+        let address = listener.address.clone();
+        let (serves, now) = watch::channel(listener);
+        for ((core, handle), socket) in self.cores.iter().zip(bound) {
             let core = Arc::clone(core);
-            handle.spawn(accept(core, socket, closed.clone(), self.stop.clone()));
+            handle.spawn(accept(core, socket, now.clone(), self.stop.clone()));
         }
-        Ok(Open {
-            listener: Arc::clone(listener),
-            _open: open,
-        })
+        Open { address, serves }
     }
 
     /// Serves until `stop` becomes true, then lets what is under way end.
@@ -123,6 +163,39 @@ impl Server {
                 });
             }
         });
+    }
+}
+
+impl Open {
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Accepts for somebody else at the same address.
+    pub(crate) fn serve(&self, listener: Arc<Listener>) {
+        // There is a receiver as long as a core accepts.
+        let _ = self.serves.send(listener);
+    }
+}
+
+impl Delivering {
+    pub(crate) fn is_for(&self, site: &Site) -> bool {
+        Arc::ptr_eq(&self.hub, &site.hub)
+    }
+
+    /// The site has changed, and reports what it is now.
+    pub(crate) fn report(&mut self, server: &Server, site: &Arc<Site>) {
+        self.report.abort();
+        self.report = server.report(site);
+    }
+}
+
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.report.abort();
     }
 }
 

@@ -6,14 +6,20 @@
 mod hosts;
 mod opening;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pullgate_compat::channel::ChannelList;
+use pullgate_compat::message::MessageId;
 use pullgate_compat::signature::SignatureKey;
 
 use crate::config;
+use crate::connections::Connections;
 use crate::guest::Guests;
+use crate::history::Unavailable;
 use crate::hub::Hub;
-use crate::process::Connections;
+use crate::hub::catch_up::Missed;
+use crate::hub::subscriber::{Proof, Subscription};
 use crate::state::State;
 use crate::statistics::Statistics;
 use crate::upstream::pool::Pool;
@@ -26,6 +32,8 @@ pub(crate) struct Site {
     /// The process's settings, as they were when the site got its own.
     pub(crate) server: Arc<config::Server>,
     pub(crate) signature: SignatureKey,
+    /// What the hub calls that key.
+    key: u32,
     /// `None` if they are not wanted, or their secret cannot be used.
     pub(crate) guests: Option<Guests>,
     pub(crate) hub: Arc<Hub>,
@@ -33,8 +41,10 @@ pub(crate) struct Site {
     pub(crate) statistics: Arc<Statistics>,
     /// Those of the process.
     pub(crate) connections: Connections,
+    /// Where it keeps what must survive.
+    directory: PathBuf,
     /// By core.
-    pools: Box<[Pool]>,
+    pools: Arc<[Pool]>,
 }
 
 impl Site {
@@ -43,6 +53,26 @@ impl Site {
         self.guests
             .as_ref()
             .filter(|_| self.config.guest.push.enabled)
+    }
+
+    /// Subscribes whom a signature of the site's proves. See [`Hub::subscribe`].
+    pub(crate) async fn subscribe(
+        &self,
+        core: usize,
+        channels: &ChannelList,
+        mid: Option<MessageId>,
+    ) -> Result<(Subscription, Missed), Unavailable> {
+        let proof = Proof::Key(self.key);
+        self.hub.subscribe_by(proof, core, channels, mid).await
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What the hub calls the signature key. It is another number for another key.
+    pub(crate) fn key(&self) -> u32 {
+        self.key
     }
 
     /// A core's connections to the back end. There is one for every core that runs.

@@ -9,9 +9,11 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use http::HeaderName;
 use ipnet::IpNet;
 use pullgate_compat::signature::Algorithm;
+use sha2::{Digest, Sha256};
 
 use self::reading::Reading;
 pub(crate) use self::report::{Errors, Mismatch, Warning};
@@ -65,7 +67,9 @@ fn load_as(path: &Path, how: impl for<'a> FnOnce(Reading<'a>) -> Reading<'a>) ->
     if let Cow::Owned(_) = text {
         reading.report_bytes();
     }
-    read(reading)
+    let (mut config, warnings) = read(reading)?;
+    config.hash = HEXLOWER.encode(&Sha256::digest(&bytes));
+    Ok((config, warnings))
 }
 
 /// A duration of the command line.
@@ -133,6 +137,7 @@ fn config(file: &mut Section<'_>) -> Config {
         sites,
         history,
         log: file.section("log", log),
+        hash: String::new(),
     };
     checks::nodes_agree(file, &config);
     config

@@ -160,7 +160,7 @@ impl Hub {
         }
         // What memory has is kept for the client, so that nothing is missed because it is slow; as much
         // as may wait for it live.
-        let mut room = self.limits.subscriber_queue;
+        let mut room = self.sequence().limits.subscriber_queue;
         missed.extend(recent.messages.into_iter().map(|message| {
             room = room.saturating_sub(size(&message));
             match room {

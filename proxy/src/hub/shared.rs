@@ -20,6 +20,7 @@ impl Hub {
             return Err(Overloaded(behind).into());
         }
         let now = unix_time().as_secs();
+        let longest = self.sequence().limits.message_ttl;
         let publication = |draft: Draft| {
             let mut signatures = draft.signatures.into_iter();
             let recipients = draft.receivers.iter().map(|receiver| Recipient {
@@ -31,7 +32,7 @@ impl Hub {
                 message: Message {
                     id: MessageId::MIN,
                     body: draft.body,
-                    expiry: draft.expiry.min(self.limits.message_ttl),
+                    expiry: draft.expiry.min(longest),
                     created: u32::try_from(now).unwrap_or(u32::MAX),
                     sender: draft.sender,
                 },

@@ -1,6 +1,6 @@
 //! The back end's side: `POST` publishes text, `GET` asks who is online.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -15,9 +15,10 @@ use super::binary::{self, Outcome, Refused};
 use super::numbers::{BadNumbers, Numbers};
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, BodyError, Streamed};
-use crate::clock::unix_time;
+use crate::error::Error;
 use crate::history::Draft;
 use crate::hub;
+use crate::log;
 use crate::site::Site;
 use crate::statistics::Command;
 
@@ -98,7 +99,7 @@ async fn protobuf(
         Ok(Outcome::Published) => answer(StatusCode::OK, ""),
         Ok(Outcome::Answer(batch)) => binary_answer(batch),
         Err(Refused::Status(status)) => refusal(status),
-        Err(Refused::Hub(why)) => try_again(&why),
+        Err(Refused::Hub(why)) => try_again(why),
     }
 }
 
@@ -123,18 +124,21 @@ async fn text(site: &Site, to: &To<'_>, request: Request<Incoming>) -> Response<
     };
     match site.hub.publish(vec![draft]).await {
         Ok(()) => answer(StatusCode::OK, ""),
-        Err(why) => try_again(&why),
+        Err(why) => try_again(why),
     }
 }
 
-fn try_again(why: &hub::Refused) -> Response<Body> {
-    /// The second in which the log was last told: there may be thousands of refusals in one.
+fn try_again(why: hub::Refused) -> Response<Body> {
     static TOLD: AtomicU64 = AtomicU64::new(0);
-    let now = unix_time().as_secs();
-    if TOLD.swap(now, Ordering::Relaxed) != now {
-        tracing::warn!(%why, "a publish was refused");
+    let error = Error::NotPublished(why);
+    log::once_a_second(&TOLD, || tracing::warn!("{error}"));
+    let told = error.answer();
+    let mut response = answer(told.status, told.sentence);
+    if let Some(seconds) = told.retry_after {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, seconds.into());
     }
-    answer(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
+    response
 }
 
 /// `{"infos":[…]}`: the private channels somebody listens to, as asked.

@@ -63,7 +63,7 @@ async fn poll(
     format: Format,
 ) -> Response<Body> {
     let _connected = site.statistics.connected(Transport::Poll);
-    let subscribed = site.hub.subscribe(core, channels, mid).await;
+    let subscribed = site.subscribe(core, channels, mid).await;
     let Ok((mut subscription, mut missed)) = subscribed else {
         return poll_refusal(Status::NoLastMessages);
     };
@@ -87,6 +87,7 @@ async fn poll(
             messages(&first, missed, format)
         }
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
+        Ok(Err(Closed::Unproven)) => poll_refusal(Status::WrongChannelId),
         Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => {
             nothing_new(site, &subscription, mid).await
         }

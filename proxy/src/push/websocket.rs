@@ -60,7 +60,7 @@ pub(crate) async fn accept(
     let subscribed = match channels.is_empty() {
         true => Err(Status::WrongChannelId),
         false => {
-            let subscribed = site.hub.subscribe(core, &channels, mid).await;
+            let subscribed = site.subscribe(core, &channels, mid).await;
             subscribed.map_err(|_| Status::NoLastMessages)
         }
     };
@@ -274,6 +274,7 @@ fn given_up(why: Closed) -> End {
         Closed::Evicted => refused(Status::TooManyConnections),
         Closed::TooSlow => closed(CloseCode::TRY_AGAIN, "Too slow"),
         Closed::Drained => closed(CloseCode::AWAY, ""),
+        Closed::Unproven => refused(Status::WrongChannelId),
     }
 }
 

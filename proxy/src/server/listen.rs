@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
-use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -18,10 +17,7 @@ const BACKLOG: i32 = 4096;
 
 /// A bound listener that no runtime knows yet.
 #[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) listener: Arc<Listener>,
-    socket: BoundSocket,
-}
+pub(crate) struct Bound(BoundSocket);
 
 #[derive(Debug)]
 enum BoundSocket {
@@ -45,7 +41,7 @@ pub(crate) struct ListenError {
 }
 
 /// Binds one listener for `cores` cores and logs where it is.
-pub(crate) fn bind(listener: &Arc<Listener>, cores: usize) -> Result<Vec<Bound>, ListenError> {
+pub(crate) fn bind(listener: &Listener, cores: usize) -> Result<Vec<Bound>, ListenError> {
     let sockets = match &listener.address {
         Address::Tcp(address) => bind_tcp(*address, cores).map_err(|source| ListenError {
             address: address.to_string(),
@@ -72,13 +68,7 @@ pub(crate) fn bind(listener: &Arc<Listener>, cores: usize) -> Result<Vec<Bound>,
         Some(site) => tracing::info!("listening role={role} site={site} address={address}"),
         None => tracing::info!("listening role={role} address={address}"),
     }
-    Ok(sockets
-        .into_iter()
-        .map(|socket| Bound {
-            listener: Arc::clone(listener),
-            socket,
-        })
-        .collect())
+    Ok(sockets.into_iter().map(Bound).collect())
 }
 
 fn bind_tcp(address: SocketAddr, cores: usize) -> io::Result<Vec<BoundSocket>> {
@@ -126,7 +116,7 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Vec<BoundSocket>> {
 impl Bound {
     /// Hands the socket to the runtime of this thread.
     pub(crate) fn accepting(self) -> io::Result<Accepting> {
-        match self.socket {
+        match self.0 {
             BoundSocket::Tcp(socket) => TcpListener::from_std(socket).map(Accepting::Tcp),
             BoundSocket::Unix(socket) => UnixListener::from_std(socket).map(Accepting::Unix),
         }

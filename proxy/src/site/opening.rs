@@ -8,13 +8,13 @@ use pullgate_compat::signature::SignatureKey;
 use super::Site;
 use crate::clock::unix_time;
 use crate::config::{self, Engine, History, Server};
+use crate::connections::Connections;
 use crate::guest::Guests;
 use crate::guest::ids::Ids;
 use crate::history::Archive;
 use crate::history::disk::{Bounds, Disk};
 use crate::history::redis::{Audience, Redis, Settings};
 use crate::hub::{Hub, Limits};
-use crate::process::Connections;
 use crate::secrets::{self, Missing};
 use crate::state::State;
 use crate::upstream::pool::Pool;
@@ -61,6 +61,8 @@ impl Site {
             pools: pools.collect(),
             server: Arc::clone(server),
             signature,
+            key: 0,
+            directory,
             guests,
             hub,
             state,
@@ -68,6 +70,67 @@ impl Site {
             connections: connections.clone(),
             config,
         })
+    }
+
+    /// The same site with another configuration: whoever listens to it listens on, and all that it keeps stays open.
+    ///
+    /// # Errors
+    ///
+    /// When no key can be made.
+    pub(crate) fn changed(
+        &self,
+        config: config::Site,
+        server: &Arc<Server>,
+    ) -> Result<Self, Failure> {
+        let (before, now) = (&self.config.push, &config.push);
+        let same_key = (&before.signature_key, before.signature_algo)
+            == (&now.signature_key, now.signature_algo);
+        let (signature, key) = match same_key {
+            true => (self.signature.clone(), self.key),
+            false => (signature(&config, &self.directory)?, self.key + 1),
+        };
+        let pools = match self.config.upstream == config.upstream {
+            true => Arc::clone(&self.pools),
+            false => {
+                let pool = || Pool::new(config.upstream.clone());
+                self.pools.iter().map(|_| pool()).collect()
+            }
+        };
+        Ok(Self {
+            pools,
+            server: Arc::clone(server),
+            signature,
+            key,
+            directory: self.directory.clone(),
+            guests: self.changed_guests(&config)?,
+            hub: Arc::clone(&self.hub),
+            state: Arc::clone(&self.state),
+            statistics: Arc::clone(&self.statistics),
+            connections: self.connections.clone(),
+            config,
+        })
+    }
+
+    /// Guests keep their numbers, and the counter goes on.
+    fn changed_guests(&self, config: &config::Site) -> Result<Option<Guests>, Failure> {
+        let redis = match self.hub.archive() {
+            Archive::None | Archive::Disk(_) => None,
+            Archive::Redis(redis) => Some(Arc::clone(redis)),
+        };
+        match &self.guests {
+            Some(guests)
+                if config.guest.enabled && config.guest.first_id == self.config.guest.first_id =>
+            {
+                let keys = secrets::guest_keys(config, &self.directory, Missing::Generate)?;
+                Ok(Some(guests.changed(config.guest.clone(), keys)))
+            }
+            Some(_) | None => guests(config, &self.directory, &self.state, redis),
+        }
+    }
+
+    /// What the hub and history go by.
+    pub(crate) fn apply_limits(&self, max_memory: usize) {
+        self.hub.set_limits(limits(&self.config), max_memory);
     }
 }
 

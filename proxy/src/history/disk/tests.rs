@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use pullgate_compat::channel::ChannelId;
 use pullgate_compat::message::{Body, Sender};
 

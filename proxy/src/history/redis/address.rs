@@ -33,7 +33,7 @@ pub(crate) struct Sentinels {
 }
 
 /// `redis_url` and `redis_prefix` of `[history]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Place {
     /// Default `redis://127.0.0.1:6379`.
     pub(crate) address: Address,
@@ -52,6 +52,13 @@ impl Place {
 /// Not an address of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoAddress;
+
+/// All of it but user and password.
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
 
 impl Address {
     /// Reads a URL of one of the schemes `redis`, `rediss`, `redis+unix`, `unix`, `redis+sentinel` and
