@@ -55,8 +55,11 @@ fn node(redis: &RedisServer, sites: &[Place]) -> Server {
         let url = redis.url();
         text += &format!(
             "[[site]]\nname = \"{name}\"\nhosts = [\"{name}.example\"]\n\
-             history.redis_url = \"{url}/{database}\"\nhistory.redis_prefix = \"{prefix}\"\n"
+             history.redis_url = \"{url}/{database}\"\n"
         );
+        if !prefix.is_empty() {
+            text += &format!("history.redis_prefix = \"{prefix}\"\n");
+        }
     }
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let node = Server::run_as_configured(pullgate(), directory, &text);
@@ -202,8 +205,8 @@ fn guests_of_each_site_have_its_own_numbers_and_messages() {
     }
 }
 
-/// Whatever a site does that has a name in Redis.
-fn do_everything(site: &Site<'_>) {
+/// Whatever a site does that has a name in Redis; somebody listens in the end.
+fn do_everything(site: &Site<'_>) -> WebSocket<TcpStream> {
     let socket = site.listen();
     site.publish(&format!("CHANNEL_ID={A}"), "live", 60);
     site.number();
@@ -211,9 +214,9 @@ fn do_everything(site: &Site<'_>) {
     assert_eq!(site.moved(), 1);
     drop(socket);
     wait_for(|| !site.is_online());
-    let _again = site.listen();
     let statistics = get(&site.publish, "/server-stat/", &[]).json();
     assert_eq!(statistics.as_array().unwrap().len(), 1);
+    site.listen()
 }
 
 #[test]
@@ -227,7 +230,7 @@ fn every_name_begins_with_the_prefix() {
     for (site, (_, database, prefix)) in sites(&node, &PREFIXED).iter().zip(PREFIXED) {
         let mut told = in_database(&redis, database);
         wait_for(|| told.exists(format!("{prefix}stats")).unwrap());
-        do_everything(site);
+        let _listens = do_everything(site);
         let keys = keys(&redis, database);
         for kind in [
             "server:startdate",
