@@ -27,6 +27,7 @@ use super::{
 };
 use crate::history::disk::Durability;
 use crate::history::redis::address::{Address as RedisAddress, Place as RedisPlace};
+use crate::history::redis::names::Names as RedisNames;
 
 mod address;
 mod adopt;
@@ -128,7 +129,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> Errors {
 fn config(file: &mut Section<'_>) -> Config {
     let server = file.section("server", server);
     let listeners = listeners(file);
-    let (history, redis) = file.section("history", |s| (history(s), redis(s)));
+    let (history, redis) = file.section("history", |s| (history(s), redis(s, true)));
     let sites = sites::sites(file, &listeners, history.engine, redis);
     sites::listeners_say_whose(file, &listeners, &sites);
     let config = Config {
@@ -313,10 +314,12 @@ fn history(s: &mut Section<'_>) -> History {
 }
 
 /// The part of `[history]` that a site may have of its own.
-fn redis(s: &mut Section<'_>) -> RedisPlace {
+fn redis(s: &mut Section<'_>, is_original: bool) -> RedisPlace {
+    let address = secret::redis_url(s, "redis_url").unwrap_or(RedisAddress::Local);
+    let prefix = s.read("redis_prefix", String::new(), names::redis_prefix);
     RedisPlace {
-        address: secret::redis_url(s, "redis_url").unwrap_or(RedisAddress::Local),
-        prefix: s.read("redis_prefix", String::new(), names::redis_prefix),
+        names: RedisNames::new(&prefix, address.database(), is_original),
+        address,
     }
 }
 

@@ -138,8 +138,7 @@ struct Marks<'a> {
 impl Marks<'_> {
     async fn read(&self) -> Result<Option<MessageId>, Failure> {
         if let Archive::Redis(redis) = self.site.hub.archive() {
-            let mark = redis.value(&self.key()).await?;
-            return Ok(mark.and_then(|mark| MessageId::parse(&mark)));
+            return Ok(redis.moved(self.guest).await?);
         }
         let (state, guest) = (Arc::clone(&self.site.state), self.guest);
         // Here and below: a core does not wait for the disk.
@@ -149,16 +148,10 @@ impl Marks<'_> {
     /// Sets the mark; false if it is not `from` any more.
     async fn exchange(&self, from: Option<MessageId>, to: MessageId) -> Result<bool, Failure> {
         if let Archive::Redis(redis) = self.site.hub.archive() {
-            let (from, to) = (from.map(|from| from.to_string()), to.to_string());
             // What is not behind the mark has expired when the mark does.
-            let key = self.key();
-            return Ok(redis.exchange(&key, from.as_deref(), &to, DAY).await?);
+            return Ok(redis.set_moved(self.guest, from, to, DAY).await?);
         }
         let (state, guest) = (Arc::clone(&self.site.state), self.guest);
         Ok(spawn_blocking(move || state.set_moved(guest, from, to)).await??)
-    }
-
-    fn key(&self) -> String {
-        format!("pullgate:moved:{}", self.guest.number())
     }
 }

@@ -81,7 +81,7 @@ fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern
         s.section("upstream", |s| upstream(s, listeners, true)),
     );
     let (guest, push) = (s.section("guest", guest), s.section("push", push));
-    let redis = s.section("history", redis);
+    let redis = s.section("history", |s| redis(s, is_original));
     Some(Site {
         name: name?,
         hosts,
@@ -116,7 +116,7 @@ fn one_at_most(items: &[Value<'_>], key: &str, has: fn(&Site) -> bool, sites: &[
     }
 }
 
-/// Two sites of one name would share guests; of one place in Redis, messages.
+/// Two sites of one name would share guests; in one place in Redis, messages.
 fn stores_differ(items: &[Value<'_>], sites: &[Site], engine: Engine) {
     for (index, (site, item)) in sites.iter().zip(items).enumerate() {
         let (earlier, _) = sites.split_at(index);
@@ -124,7 +124,7 @@ fn stores_differ(items: &[Value<'_>], sites: &[Site], engine: Engine) {
         if earlier.iter().any(same_name) {
             item.error_of("name", expected(NAME));
         }
-        let shares = |other: &&Site| site.redis.is_same(&other.redis);
+        let shares = |other: &&Site| site.redis.overlaps(&other.redis);
         if engine == Engine::Redis
             && let Some(other) = earlier.iter().find(shares)
         {

@@ -245,10 +245,8 @@ fn the_files_tables_are_the_defaults_of_every_site() {
         of(|s| s.push.limits.message_ttl.as_secs()),
         (43_200, 43_200)
     );
-    assert_eq!(
-        (shop.redis.prefix.as_str(), blog.redis.prefix.as_str()),
-        ("", "blog:")
-    );
+    assert_eq!(shop.redis.names, RedisNames::new("", 0, true));
+    assert_eq!(blog.redis.names, RedisNames::new("blog:", 0, false));
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! `history.redis_url`: where Redis is, or whom to ask for it.
+//! `history.redis_url` and `history.redis_prefix`: which Redis, or whom to ask for it, and what there is ours.
 
 use std::fmt;
 
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsMode};
+
+use super::names::Names;
 
 /// What a Sentinel listens on if nothing else is said.
 const SENTINEL_PORT: u16 = 26379;
@@ -32,20 +34,21 @@ pub(crate) struct Sentinels {
     tls: bool,
 }
 
-/// `redis_url` and `redis_prefix` of `[history]`.
+/// Where a site's messages are.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Place {
-    /// Default `redis://127.0.0.1:6379`.
     pub(crate) address: Address,
-    /// What every key and every pub/sub channel begins with. Default none: the keys are those of push
-    /// server 0.4.0.
-    pub(crate) prefix: String,
+    pub(crate) names: Names,
 }
 
 impl Place {
-    /// Whether keys of the one are keys of the other.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.prefix == other.prefix && self.address.is_same(&other.address)
+    /// Whether the one may read or hear what is the other's.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let (address, names) = (&self.address, &self.names);
+        let same_database = address.database() == other.address.database();
+        address.is_same_server(&other.address)
+            && (names.share_channels(&other.names)
+                || (same_database && names.share_keys(&other.names)))
     }
 }
 
@@ -56,7 +59,7 @@ pub(crate) struct NoAddress;
 /// All of it but user and password.
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        self.is_same(other)
+        self.is_same_server(other) && self.database() == other.database()
     }
 }
 
@@ -76,9 +79,16 @@ impl Address {
         }
     }
 
-    /// The same database of the same server, as far as the addresses tell.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string() && self.database() == other.database()
+    /// As far as the addresses tell.
+    fn is_same_server(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sentinels(one), Self::Sentinels(other)) => {
+                // Most masters have one and the same name.
+                let shared = |host: &_| other.hosts.contains(host);
+                one.master == other.master && one.hosts.iter().any(shared)
+            }
+            _ => self.to_string() == other.to_string(),
+        }
     }
 
     /// The number of the database.
