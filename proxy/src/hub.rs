@@ -9,6 +9,7 @@
 //! Knows the types of `compat`, knows nothing of HTTP.
 
 pub(crate) mod catch_up;
+mod closing;
 mod group;
 pub(crate) mod inbox;
 pub(crate) mod lingering;
@@ -32,9 +33,6 @@ use inbox::Inbox;
 use lingering::{LINGER, Lingering};
 use outgoing::Outgoing;
 use subscriber::{Closed, Had, Leaving, Proof, Subscriber, Subscription};
-
-/// Between two channels closed for a restart, where there are few.
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -123,16 +121,6 @@ impl Hub {
         let mut sequence = self.sequence();
         sequence.limits = limits;
         sequence.history.set_max_bytes(max_memory);
-    }
-
-    /// The site has another signature key, the `key`th: those whom only an older one proves are closed, and no more of
-    /// them get in.
-    pub(crate) fn close_proven_before(&self, key: u32) {
-        let mut sequence = self.sequence();
-        sequence.key = key;
-        for (_, group) in sequence.channels.values().flatten() {
-            group.close_proven_before(key);
-        }
     }
 
     /// Accepts messages, in this order: when this returns each has its id, is in history (if its
@@ -318,26 +306,6 @@ impl Hub {
     pub(crate) async fn deliver(&self, core: usize) {
         if let Some(inbox) = self.inboxes.get(core) {
             inbox.deliver().await;
-        }
-    }
-
-    /// Closes every subscriber, for a restart: paced over `within`, so that not all come back at once.
-    pub(crate) async fn close_all(&self, within: Duration) {
-        let groups: Vec<Arc<Group>> = self
-            .sequence()
-            .channels
-            .values()
-            .flat_map(|groups| groups.iter().map(|(_, group)| Arc::clone(group)))
-            .collect();
-        let pause = within / u32::try_from(groups.len().max(1)).unwrap_or(u32::MAX);
-        let pause = pause.min(LONGEST_PAUSE);
-        let mut due = Duration::ZERO;
-        for group in groups {
-            group.close(Closed::Drained);
-            due += pause;
-            if due > Duration::from_millis(10) {
-                tokio::time::sleep(std::mem::take(&mut due)).await;
-            }
         }
     }
 
