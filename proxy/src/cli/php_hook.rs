@@ -18,7 +18,7 @@ const PUSH_MARKER: &str = "true /* pullgate:push */";
 pub(crate) struct PhpHook {
     #[command(flatten)]
     config: ConfigFile,
-    /// Whose; required where there are several [[site]]
+    /// Name of the site; required where there are several
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
     /// Which one

@@ -11,7 +11,7 @@ use crate::secrets::{self, Missing};
 pub(crate) struct Sign {
     #[command(flatten)]
     config: ConfigFile,
-    /// Whose; required where there are several [[site]]
+    /// Name of the site; required where there are several
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
     /// A private id of 32 lower-case hex digits, private:public, or the word public: and a public id
