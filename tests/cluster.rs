@@ -4,6 +4,7 @@ mod outage;
 mod presence;
 mod recorded;
 pub(crate) mod redis_server;
+mod sites;
 mod ways;
 
 use std::collections::HashSet;

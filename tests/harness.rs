@@ -92,11 +92,16 @@ impl Server {
 
     /// Where the listener of role `admin` is, if the configuration has one.
     pub(crate) fn admin(&self) -> String {
-        wait_for(|| self.log().contains("role=admin"));
-        let log = self.log();
-        let line = log.lines().find(|line| line.contains("role=admin"));
-        let address = line.unwrap().split("address=").nth(1).unwrap();
-        address.trim().to_owned()
+        self.address("role=admin")
+    }
+
+    /// Where a listener is that the log names so: `role=publish site=shop`.
+    pub(crate) fn address(&self, listener: &str) -> String {
+        let listener = format!("listening {listener} address=");
+        let after = |log: String| Some(log.split_once(&listener)?.1.to_owned());
+        wait_for(|| after(self.log()).is_some());
+        let after = after(self.log()).unwrap();
+        after.lines().next().unwrap().trim().to_owned()
     }
 
     fn launch(directory: Arc<TempDir>, server: &str, upstream: &str, more: &str) -> Self {
@@ -105,19 +110,28 @@ impl Server {
 
     /// The same by another command than [`pullgate`], or with something set in it.
     pub(crate) fn run(
-        mut command: Command,
+        command: Command,
         directory: Arc<TempDir>,
         server: &str,
         upstream: &str,
         more: &str,
     ) -> Self {
-        let config = directory.path().join("pullgate.toml");
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"site\"\n\
              [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\n\
              [server]\nstate_dir = \"state\"\nthreads = 2\n{server}\
              [upstream]\nurl = \"{upstream}\"\n{more}"
         );
+        Self::run_as_configured(command, directory, &text)
+    }
+
+    /// By the whole of a configuration, which has a listener of role `site` and one of role `publish`.
+    pub(crate) fn run_as_configured(
+        mut command: Command,
+        directory: Arc<TempDir>,
+        text: &str,
+    ) -> Self {
+        let config = directory.path().join("pullgate.toml");
         std::fs::write(&config, text).unwrap();
         command.arg("run").arg("--config").arg(&config);
         let mut child = Group::spawn(command.stderr(Stdio::piped()));

@@ -138,7 +138,11 @@ fn beyond_the_limit_clients_get_503_and_the_administrator_gets_in() {
         (503, "Too many connections.")
     );
     assert_eq!(get(&admin, "/healthz", &[]).status, 200);
-    wait_for(|| server.log().contains("there is no room"));
+    wait_for(|| {
+        server
+            .log()
+            .contains("there are as many connections as may be")
+    });
     drop(first.pop());
     wait_for(|| get(&server.site, "/", &[]).status == 502);
 }

@@ -1,4 +1,4 @@
-//! The log: its forms, who does not read it, and SIGHUP.
+//! The log: its forms, and who does not read it.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -7,16 +7,6 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::harness::{Group, Server, free_port, get, pullgate, signal, wait_for};
-
-#[test]
-fn sighup_ends_nothing_and_is_told() {
-    let server = Server::start("http://127.0.0.1:1", "");
-    signal(server.pid(), "HUP");
-    wait_for(|| server.log().contains("SIGHUP is ignored"));
-    assert_eq!(get(&server.site, "/pullgate/guest.js", &[]).status, 200);
-    let (good, _) = server.terminate();
-    assert!(good);
-}
 
 /// A key that comes twice is lost in most readers.
 fn keys(line: &str) -> Vec<String> {

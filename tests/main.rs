@@ -25,14 +25,16 @@
 //! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`ledger`] | finds what was lost, came twice or out of order |
+//! | [`sites`] | several sites: whose a request is, what is apart, and that nobody's trouble is another's |
 //! | [`soak`] | minutes of mixed traffic, polite and rude, with kills: flat memory, nothing lost (`scripts/soak`) |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
 //! | [`replay`] | the reference's recordings played against pullgate |
+//! | [`reload`] | SIGHUP: what changes, what stays, who is closed; under load |
 //! | [`record`] | what passes a recorder is written down, masked or not, and nothing of it changes |
 //! | [`command_line`] | check, sign, php-hook, and how they and `run` find the configuration |
-//! | [`log`] | its forms, who does not read it, SIGHUP |
+//! | [`log`] | its forms, and who does not read it |
 //! | [`readme`] | README's commands, taken from the page and run |
 
 #![allow(missing_docs, reason = "tests")]
@@ -68,7 +70,9 @@ mod proxy;
 mod push;
 mod readme;
 mod record;
+mod reload;
 mod replay;
+mod sites;
 mod soak;
 mod stress;
 mod targets;

@@ -11,8 +11,11 @@ use http_body::Body as HttpBody;
 
 use crate::body::Body;
 use crate::history::Archive;
+use crate::history::disk::Disk;
+use crate::history::redis::Redis;
 use crate::layers;
-use crate::server::App;
+use crate::process::Process;
+use crate::site::Site;
 
 /// A node that begins is not ready before Redis is there, or this time has passed.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -21,12 +24,12 @@ const BEGINNING: Duration = Duration::from_secs(10);
 const HICCUP: Duration = Duration::from_secs(5);
 
 /// Serves a request of the admin listener.
-pub(crate) async fn serve<B: HttpBody>(app: &App, request: Request<B>) -> Response<Body> {
+pub(crate) async fn serve<B: HttpBody>(process: &Process, request: Request<B>) -> Response<Body> {
     layers::around(request, async |request| match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => ready(app, false),
-        "/readyz/push" => ready(app, true),
-        "/metrics" => text(StatusCode::OK, metrics(app)),
+        "/readyz" => ready(process, false),
+        "/readyz/push" => ready(process, true),
+        "/metrics" => text(StatusCode::OK, metrics(process)),
         _ => text(StatusCode::NOT_FOUND, ""),
     })
     .await
@@ -42,11 +45,34 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// Whether to send clients here, and what is broken. While Redis is unreachable, or a disk is full, a node that has begun
-/// goes on to serve the site, and it may be the same for all others: only who asks for `push` is sent away.
-fn ready(app: &App, push: bool) -> Response<Body> {
+/// goes on to serve its sites, and it may be the same for all others: only who asks for `push` is sent away.
+fn ready(process: &Process, push: bool) -> Response<Body> {
+    let serving = process.serving();
     let mut broken: Vec<String> = Vec::new();
     let mut refuse = false;
-    match app.hub.archive() {
+    for site in serving.sites.all() {
+        let mut found = Vec::new();
+        refuse |= is_not_ready(site, push, &mut found);
+        let name = &site.config.name;
+        broken.extend(found.into_iter().map(|what| match name.as_str() {
+            "" => what,
+            name => format!("{name}: {what}"),
+        }));
+    }
+    let status = match refuse {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    match broken.is_empty() {
+        true => text(status, "ok\n"),
+        false => text(status, broken.join("\n") + "\n"),
+    }
+}
+
+/// Whether clients are to be sent elsewhere; adds what is broken.
+fn is_not_ready(site: &Site, push: bool, broken: &mut Vec<String>) -> bool {
+    let mut refuse = false;
+    match site.hub.archive() {
         Archive::None => {}
         Archive::Disk(disk) => {
             if let Some(why) = disk.trouble() {
@@ -60,116 +86,187 @@ fn ready(app: &App, push: bool) -> Response<Body> {
                     true => unreachable > HICCUP,
                     false => redis.connections() == 0 && unreachable < BEGINNING,
                 };
-                broken.push(format!(
-                    "Redis is unreachable for {} s",
-                    unreachable.as_secs()
-                ));
+                let seconds = unreachable.as_secs();
+                broken.push(format!("Redis is unreachable for {seconds} s"));
             }
         }
     }
-    if let Some(why) = app.state.trouble() {
+    if let Some(why) = site.state.trouble() {
         broken.push(format!("new guests get no number: {why}"));
     }
-    if app.config.guest.enabled && app.guests.is_none() {
+    if site.config.guest.enabled && site.guests.is_none() {
         broken.push("guests are not served: their secret cannot be used".to_owned());
     }
-    let status = match refuse {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
-    };
-    match broken.is_empty() {
-        true => text(status, "ok\n"),
-        false => text(status, broken.join("\n") + "\n"),
+    refuse
+}
+
+/// A metric of a site: its name, kind and meaning, and its value where there is one.
+type Metric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&Site) -> Option<u64>,
+);
+
+const METRICS: [Metric; 10] = [
+    (
+        "pullgate_guests_new_total",
+        "counter",
+        "Guest ids given since the start.",
+        |site| {
+            Some(
+                site.guests
+                    .as_ref()
+                    .map_or(0, |guests| guests.ids().given()),
+            )
+        },
+    ),
+    (
+        "pullgate_guests_adopted_total",
+        "counter",
+        "Times that a cookie of the site's proved a guest.",
+        |site| {
+            let guests = site.guests.as_ref();
+            Some(guests.map_or(0, |guests| guests.adoption().adopted()))
+        },
+    ),
+    (
+        "pullgate_guest_ids_exhausted",
+        "gauge",
+        "1 when no guest id is left.",
+        |site| {
+            let guests = site.guests.as_ref();
+            Some(guests.map_or(0, |guests| guests.ids().exhausted().into()))
+        },
+    ),
+    (
+        "pullgate_history_bytes",
+        "gauge",
+        "Bytes of messages kept on disk.",
+        |site| Some(disk(site)?.bytes()),
+    ),
+    (
+        "pullgate_history_evicted_total",
+        "counter",
+        "Times that the oldest messages went before they expired, for history.max_disk.",
+        |site| {
+            let evicted = &disk(site)?.metrics().evicted_buckets;
+            Some(evicted.load(Ordering::Relaxed))
+        },
+    ),
+    (
+        "pullgate_history_failures_total",
+        "counter",
+        "Reads and writes of history that failed.",
+        |site| Some(disk(site)?.metrics().failures.load(Ordering::Relaxed)),
+    ),
+    (
+        "pullgate_redis_up",
+        "gauge",
+        "1 while there is a connection to Redis.",
+        |site| Some(redis(site)?.unreachable().is_none().into()),
+    ),
+    (
+        "pullgate_redis_connections_total",
+        "counter",
+        "Times that a connection to Redis was made.",
+        |site| Some(redis(site)?.connections()),
+    ),
+    (
+        "pullgate_redis_publishes_waiting",
+        "gauge",
+        "Published messages that wait for Redis.",
+        |site| Some(redis(site)?.waiting() as u64),
+    ),
+    (
+        "pullgate_redis_publishes_refused_total",
+        "counter",
+        "Published messages that were refused: too many waited, or Redis would not have them.",
+        |site| Some(redis(site)?.refused()),
+    ),
+];
+
+fn disk(site: &Site) -> Option<&Disk> {
+    match site.hub.archive() {
+        Archive::Disk(disk) => Some(disk),
+        Archive::None | Archive::Redis(_) => None,
     }
 }
 
-fn metrics(app: &App) -> String {
-    let ids = app.guests.as_ref().map(crate::guest::Guests::ids);
-    let connections = app.connections.load(Ordering::Relaxed) as u64;
-    let table = [
-        (
-            "pullgate_connections",
-            "gauge",
-            "Open connections.",
-            connections,
-        ),
-        (
-            "pullgate_guests_new_total",
-            "counter",
-            "Guest ids given since the start.",
-            ids.map_or(0, |ids| ids.given()),
-        ),
-        (
-            "pullgate_guests_adopted_total",
-            "counter",
-            "Times that a cookie of the site's proved a guest.",
-            app.guests
-                .as_ref()
-                .map_or(0, |guests| guests.adoption().adopted()),
-        ),
-        (
-            "pullgate_guest_ids_exhausted",
-            "gauge",
-            "1 when no guest id is left.",
-            ids.map_or(0, |ids| u64::from(ids.exhausted())),
-        ),
-    ];
-    let history = match app.hub.archive() {
-        Archive::None => Vec::new(),
-        Archive::Disk(disk) => vec![
-            (
-                "pullgate_history_bytes",
-                "gauge",
-                "Bytes of messages kept on disk.",
-                disk.bytes(),
-            ),
-            (
-                "pullgate_history_evicted_total",
-                "counter",
-                "Times that the oldest messages went before they expired, for history.max_disk.",
-                disk.metrics().evicted_buckets.load(Ordering::Relaxed),
-            ),
-            (
-                "pullgate_history_failures_total",
-                "counter",
-                "Reads and writes of history that failed.",
-                disk.metrics().failures.load(Ordering::Relaxed),
-            ),
-        ],
-        Archive::Redis(redis) => vec![
-            (
-                "pullgate_redis_up",
-                "gauge",
-                "1 while there is a connection to Redis.",
-                u64::from(redis.unreachable().is_none()),
-            ),
-            (
-                "pullgate_redis_connections_total",
-                "counter",
-                "Times that a connection to Redis was made.",
-                redis.connections(),
-            ),
-            (
-                "pullgate_redis_publishes_waiting",
-                "gauge",
-                "Published messages that wait for Redis.",
-                redis.waiting() as u64,
-            ),
-            (
-                "pullgate_redis_publishes_refused_total",
-                "counter",
-                "Published messages that were refused: too many waited, or Redis would not have them.",
-                redis.refused(),
-            ),
-        ],
-    };
+fn redis(site: &Site) -> Option<&Redis> {
+    match site.hub.archive() {
+        Archive::Redis(redis) => Some(redis),
+        Archive::None | Archive::Disk(_) => None,
+    }
+}
+
+/// The metrics of the process, then those of its sites, with the site's name where it has one.
+fn metrics(process: &Process) -> String {
     let mut text = String::new();
-    for (name, kind, help, value) in table.into_iter().chain(history) {
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
-        );
+    family(
+        &mut text,
+        "pullgate_connections",
+        "gauge",
+        "Open connections.",
+    );
+    line(
+        &mut text,
+        "pullgate_connections",
+        "",
+        process.connections.open() as u64,
+    );
+    let serving = process.serving();
+    let last_read = &process.last_read;
+    for (name, help, value) in [
+        (
+            "pullgate_config_last_reload_seconds",
+            "When the configuration was last read, at the start or for a reload, Unix seconds.",
+            last_read.at(),
+        ),
+        (
+            "pullgate_config_last_reload_successful",
+            "1 if it could be used then.",
+            last_read.succeeded().into(),
+        ),
+    ] {
+        family(&mut text, name, "gauge", help);
+        line(&mut text, name, "", value);
+    }
+    family(
+        &mut text,
+        "pullgate_config_info",
+        "gauge",
+        "1, with the SHA-256 of the configuration file that holds.",
+    );
+    // As above, writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "pullgate_config_info{{hash=\"{}\"}} 1",
+        serving.config_hash
+    );
+    for (name, kind, help, of) in METRICS {
+        let values = serving.sites.all().iter();
+        let mut values = values
+            .filter_map(|site| Some((&site.config.name, of(site)?)))
+            .peekable();
+        if values.peek().is_some() {
+            family(&mut text, name, kind, help);
+        }
+        for (site, value) in values {
+            line(&mut text, name, site, value);
+        }
     }
     text
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a string does not fail, here and below.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(text: &mut String, name: &str, site: &str, value: u64) {
+    let _ = match site {
+        "" => writeln!(text, "{name} {value}"),
+        site => writeln!(text, "{name}{{site=\"{site}\"}} {value}"),
+    };
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 
 /// Renames `path` to `….damaged-<unix seconds>`, and returns the new name.
 pub(crate) fn put_aside(path: &Path) -> io::Result<PathBuf> {

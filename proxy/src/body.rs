@@ -1,5 +1,8 @@
 //! Bodies: what we answer ourselves, and what streams through.
 
+pub(crate) mod lease;
+pub(crate) mod request;
+
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
@@ -13,7 +16,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use crate::upstream::pool::Lease;
+use lease::Lease;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -13,24 +13,112 @@ use pullgate_compat::guest::adopt::SiteCookie;
 use pullgate_compat::signature::Algorithm;
 
 use crate::history::disk::Durability;
-use crate::history::redis::address::Address as RedisAddress;
+use crate::history::redis::address::Place as RedisPlace;
+use hosts::HostPattern;
 
 pub(crate) mod file;
+pub(crate) mod hosts;
 
 /// Everything `pullgate.toml` says.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) listeners: Vec<Listener>,
+    /// At least one.
+    pub(crate) sites: Vec<Site>,
+    pub(crate) history: History,
+    pub(crate) log: Log,
+    /// SHA-256 of the file, hex; empty without one.
+    pub(crate) hash: String,
+}
+
+/// One `[[site]]`, or what the file itself says where there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Site {
+    /// In logs, metrics and state. Empty for the one site of a file without `[[site]]`.
+    pub(crate) name: String,
+    /// Which requests are its own. Default none, for the default site.
+    pub(crate) hosts: Vec<HostPattern>,
+    /// Takes the hosts that nobody claims. Default false.
+    pub(crate) is_default: bool,
+    /// It was the only one before there was any `[[site]]`: its guests, messages and files go on.
+    /// Default false.
+    pub(crate) is_original: bool,
     pub(crate) upstream: Upstream,
     pub(crate) guest: Guest,
     pub(crate) push: Push,
-    pub(crate) history: History,
-    pub(crate) log: Log,
+    /// Where its messages are, with `history.engine = "redis"`.
+    pub(crate) redis: RedisPlace,
+}
+
+impl Site {
+    /// Where the site keeps what must survive. That of the one site, or of the one that was there before the others,
+    /// is the process's own.
+    pub(crate) fn state_dir(&self, server: &Server) -> PathBuf {
+        match self.is_original {
+            true => server.state_dir.clone(),
+            false => server.state_dir.join("sites").join(&self.name),
+        }
+    }
+
+    /// What keys are derived for, so that equal secrets of two sites make different ones.
+    pub(crate) fn label(&self) -> &str {
+        match self.is_original {
+            true => "",
+            false => &self.name,
+        }
+    }
+}
+
+impl Config {
+    /// A site by its name, and where it keeps its state; without a name the only one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such site, or when there are several and no name.
+    pub(crate) fn site(mut self, name: Option<&str>) -> Result<(Site, PathBuf), WhichSite> {
+        let found = match name {
+            Some(name) => self.sites.iter().position(|site| site.name == name),
+            None => (self.sites.len() == 1).then_some(0),
+        };
+        let Some(found) = found else {
+            let named = self.sites.iter().filter(|site| !site.name.is_empty());
+            return Err(WhichSite {
+                asked: name.map(str::to_owned),
+                names: named.map(|site| site.name.clone()).collect(),
+            });
+        };
+        let site = self.sites.swap_remove(found);
+        let directory = site.state_dir(&self.server);
+        Ok((site, directory))
+    }
+}
+
+/// A command is for one site, and does not say which of those that there are.
+#[derive(Debug)]
+pub(crate) struct WhichSite {
+    asked: Option<String>,
+    /// Empty where the file has no `[[site]]`.
+    names: Vec<String>,
+}
+
+impl std::error::Error for WhichSite {}
+
+impl fmt::Display for WhichSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names.join(", ");
+        match &self.asked {
+            None => write!(f, "--site is needed, one of: {names}"),
+            Some(asked) if self.names.is_empty() => {
+                write!(f, "there is no site {asked:?}: the file has no [[site]]")
+            }
+            Some(asked) => write!(f, "there is no site {asked:?}; --site is one of: {names}"),
+        }
+    }
 }
 
 /// `[server]`: the process and its clients' connections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Server {
     /// Where guest ids, generated secrets and history are kept. Default `/var/lib/pullgate`.
     pub(crate) state_dir: PathBuf,
@@ -75,6 +163,8 @@ pub(crate) enum Address {
 pub(crate) struct Listener {
     pub(crate) address: Address,
     pub(crate) role: Role,
+    /// The site that it is for, whatever `Host` says. Default none: `Host` decides, where it counts.
+    pub(crate) site: Option<String>,
 }
 
 /// Where the site is.
@@ -87,7 +177,7 @@ pub(crate) enum Origin {
 }
 
 /// `[upstream]`: the site behind pullgate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Upstream {
     /// The only key without a default.
     pub(crate) origin: Origin,
@@ -104,7 +194,7 @@ pub(crate) struct Upstream {
 }
 
 /// `[guest]`: who gets a number, and how PHP is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Guest {
     /// Default true.
     pub(crate) enabled: bool,
@@ -136,7 +226,7 @@ pub(crate) struct Guest {
 }
 
 /// `[guest.push]`: pullgate's own channels for guests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GuestPush {
     /// Whether a guest's `pull.config.get` is answered here. Default true; false leaves it to the site.
     pub(crate) enabled: bool,
@@ -153,6 +243,16 @@ pub(crate) struct Adopt {
     pub(crate) cookie: String,
     /// How it is written, and the key that proves it.
     pub(crate) form: SiteCookie,
+    /// That key as it was read.
+    pub(crate) key: Secret,
+}
+
+impl PartialEq for Adopt {
+    fn eq(&self, other: &Self) -> bool {
+        // What is shown of a form is all of it but the key.
+        let form = |adopt: &Self| format!("{:?}", adopt.form);
+        self.cookie == other.cookie && self.key == other.key && form(self) == form(other)
+    }
 }
 
 /// `SameSite` of the guest cookie.
@@ -173,7 +273,7 @@ pub(crate) enum SharedCache {
 }
 
 /// `[push]`: the push endpoints.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Push {
     /// The site's signature key. `None`: one is generated in `state_dir`.
     pub(crate) signature_key: Option<Secret>,
@@ -203,7 +303,7 @@ pub(crate) struct Paths {
 }
 
 /// `[push.limits]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Limits {
     /// Largest published body or client frame, bytes. Default 1 MiB.
     pub(crate) max_payload: usize,
@@ -223,7 +323,7 @@ pub(crate) struct Limits {
 }
 
 /// `[history]`: where messages are kept for catch-up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct History {
     /// Default disk.
     pub(crate) engine: Engine,
@@ -233,8 +333,6 @@ pub(crate) struct History {
     pub(crate) max_disk: u64,
     /// When a publish is answered. Default interval.
     pub(crate) durability: Durability,
-    /// Where Redis is. Default `redis://127.0.0.1:6379`.
-    pub(crate) redis: RedisAddress,
 }
 
 /// `history.engine`.
@@ -249,7 +347,7 @@ pub(crate) enum Engine {
 }
 
 /// `[log]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Log {
     /// A tracing filter, e.g. `info` or `pullgate=debug`. Default `info`.
     pub(crate) level: String,

@@ -7,6 +7,7 @@ use http::StatusCode;
 use tracing::Level;
 
 use crate::body::BodyError;
+use crate::hub;
 
 /// Why a request was not answered by the site or by a push endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,8 @@ pub(crate) enum Error {
     Host,
     #[error("the request target names another host than the Host header")]
     HostMismatch,
+    #[error("no site has the host of the request")]
+    Misdirected,
     #[error("the request target is neither a path nor a URL")]
     Target,
     #[error("the method {0} is not served")]
@@ -25,6 +28,10 @@ pub(crate) enum Error {
     Upload(BodyError),
     #[error("publishing is not open to this address")]
     PublishForbidden,
+    #[error("a publish was refused: {0}")]
+    NotPublished(hub::Refused),
+    #[error("there are as many connections as may be")]
+    NoRoom,
     #[error("no file descriptor is left for a connection to the site")]
     Descriptors,
     #[error("the site could not be reached: {0}")]
@@ -49,66 +56,103 @@ pub(crate) struct Answer {
     pub(crate) level: Level,
     /// Whether the client's connection ends: what comes behind such a request may not be what it seems.
     pub(crate) closes: bool,
+    /// Seconds after which it may be better.
+    pub(crate) retry_after: Option<u32>,
+}
+
+impl Answer {
+    /// The client's request is wrong, or cannot be understood.
+    const fn to_the_client(status: StatusCode, sentence: &'static str) -> Self {
+        Self {
+            status,
+            sentence,
+            level: Level::INFO,
+            closes: true,
+            retry_after: None,
+        }
+    }
+
+    /// The request is understood, and refused.
+    const fn refused(status: StatusCode, sentence: &'static str) -> Self {
+        Self {
+            closes: false,
+            ..Self::to_the_client(status, sentence)
+        }
+    }
+
+    /// It would be served at another time. There may be thousands of these in one second.
+    const fn later(sentence: &'static str) -> Self {
+        Self {
+            level: Level::WARN,
+            retry_after: Some(1),
+            ..Self::refused(StatusCode::SERVICE_UNAVAILABLE, sentence)
+        }
+    }
+
+    /// The administrator is to look at it.
+    const fn alarming(status: StatusCode, sentence: &'static str) -> Self {
+        Self {
+            level: Level::ERROR,
+            ..Self::refused(status, sentence)
+        }
+    }
 }
 
 impl Error {
+    /// The table.
     pub(crate) fn answer(&self) -> Answer {
-        let (status, sentence) = match self {
-            Self::Host | Self::HostMismatch => (
+        match self {
+            Self::Host | Self::HostMismatch => Answer::to_the_client(
                 StatusCode::BAD_REQUEST,
                 "The request does not say clearly which site it is for.",
             ),
-            Self::Target => (StatusCode::BAD_REQUEST, "This is not an address."),
-            Self::Method(_) => (
+            Self::Target => {
+                Answer::to_the_client(StatusCode::BAD_REQUEST, "This is not an address.")
+            }
+            Self::Method(_) => Answer::to_the_client(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "This method is not served here.",
             ),
-            Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "The address is too long."),
-            Self::Upload(BodyError::Silent(_)) => (
+            Self::TargetTooLong => {
+                Answer::to_the_client(StatusCode::URI_TOO_LONG, "The address is too long.")
+            }
+            Self::Upload(BodyError::Silent(_)) => Answer::to_the_client(
                 StatusCode::REQUEST_TIMEOUT,
                 "The rest of the request did not come in time.",
             ),
             Self::Upload(BodyError::Broken(_) | BodyError::Aborted(_)) => {
-                (StatusCode::BAD_REQUEST, "The request did not come whole.")
+                Answer::to_the_client(StatusCode::BAD_REQUEST, "The request did not come whole.")
             }
-            Self::PublishForbidden => (
+            Self::Misdirected => Answer::refused(
+                StatusCode::MISDIRECTED_REQUEST,
+                "There is no such site here.",
+            ),
+            Self::PublishForbidden => Answer::refused(
                 StatusCode::FORBIDDEN,
                 "Publishing is not open to this address.",
             ),
-            Self::Descriptors => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Too many visitors at the moment. Please try again.",
-            ),
-            Self::Connect(_) | Self::Upstream(_) | Self::Framing | Self::UnaskedUpgrade => (
-                StatusCode::BAD_GATEWAY,
-                "The site behind this address cannot be reached.",
-            ),
-            Self::ConnectTimeout(_) | Self::ResponseTimeout(_) => (
+            Self::NotPublished(_) => Answer::later("Try again later."),
+            Self::NoRoom => Answer {
+                closes: true,
+                ..Answer::later("Too many connections.")
+            },
+            Self::Descriptors => Answer {
+                retry_after: Some(1),
+                ..Answer::alarming(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "Too many visitors at the moment. Please try again.",
+                )
+            },
+            Self::Connect(_) | Self::Upstream(_) | Self::Framing | Self::UnaskedUpgrade => {
+                Answer::alarming(
+                    StatusCode::BAD_GATEWAY,
+                    "The site behind this address cannot be reached.",
+                )
+            }
+            Self::ConnectTimeout(_) | Self::ResponseTimeout(_) => Answer::alarming(
                 StatusCode::GATEWAY_TIMEOUT,
                 "The site behind this address takes too long to answer.",
             ),
-        };
-        let (level, closes) = match self {
-            Self::Host
-            | Self::HostMismatch
-            | Self::Target
-            | Self::Method(_)
-            | Self::TargetTooLong
-            | Self::Upload(_) => (Level::INFO, true),
-            Self::PublishForbidden => (Level::INFO, false),
-            Self::Descriptors
-            | Self::Connect(_)
-            | Self::ConnectTimeout(_)
-            | Self::ResponseTimeout(_)
-            | Self::Upstream(_)
-            | Self::Framing
-            | Self::UnaskedUpgrade => (Level::ERROR, false),
-        };
-        Answer {
-            status,
-            sentence,
-            level,
-            closes,
         }
     }
 }

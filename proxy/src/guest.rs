@@ -6,7 +6,7 @@ mod cookies;
 pub(crate) mod ids;
 pub(crate) mod limits;
 pub(crate) mod page;
-pub(crate) mod rest;
+pub(crate) mod pull_config;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use http::{Method, Response, request};
 use pullgate_compat::channel::ChannelList;
 use pullgate_compat::guest::{GuestId, GuestKeys};
 
+use crate::clock::unix_time;
 use crate::config::{self, SharedCache};
-use crate::hub::unix_time;
 use crate::upstream::visitor::Visitor;
 use adopt::Adoption;
 use ids::Ids;
@@ -50,7 +50,8 @@ pub(crate) struct Guests {
     config: config::Guest,
     keys: GuestKeys,
     ids: Arc<Ids>,
-    new: NewGuests,
+    /// Shared with those before a reload, as long as the limit is the same.
+    new: Arc<NewGuests>,
     adoption: Adoption,
 }
 
@@ -60,7 +61,7 @@ pub(crate) struct SetCookie(HeaderValue);
 
 impl Guests {
     pub(crate) fn new(config: config::Guest, keys: GuestKeys, ids: Arc<Ids>) -> Self {
-        let new = NewGuests::new(config.new_per_minute);
+        let new = Arc::new(NewGuests::new(config.new_per_minute));
         let adoption = Adoption::new(config.adopt.clone());
         Self {
             config,
@@ -68,6 +69,18 @@ impl Guests {
             ids,
             new,
             adoption,
+        }
+    }
+
+    /// The same guests by another configuration.
+    pub(crate) fn changed(&self, config: config::Guest, keys: GuestKeys) -> Self {
+        let new = match self.config.new_per_minute == config.new_per_minute {
+            true => Arc::clone(&self.new),
+            false => Arc::new(NewGuests::new(config.new_per_minute)),
+        };
+        Self {
+            new,
+            ..Self::new(config, keys, Arc::clone(&self.ids))
         }
     }
 

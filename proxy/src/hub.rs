@@ -9,6 +9,7 @@
 //! Knows the types of `compat`, knows nothing of HTTP.
 
 pub(crate) mod catch_up;
+mod closing;
 mod group;
 pub(crate) mod inbox;
 pub(crate) mod lingering;
@@ -18,11 +19,12 @@ pub(crate) mod subscriber;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use pullgate_compat::channel::{ChannelList, Receiver};
 use pullgate_compat::message::{Message, MessageId};
 
+use crate::clock::unix_time;
 use crate::history::memory::Memory;
 use crate::history::{Archive, Draft, Unavailable};
 use catch_up::{Missed, Recent};
@@ -30,17 +32,13 @@ use group::Group;
 use inbox::Inbox;
 use lingering::{LINGER, Lingering};
 use outgoing::Outgoing;
-use subscriber::{Closed, Had, Leaving, Subscriber, Subscription};
-
-/// Between two channels closed for a restart, where there are few.
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+use subscriber::{Closed, Had, Leaving, Proof, Subscriber, Subscription};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Hub {
     sequence: Mutex<Sequence>,
     inboxes: Box<[Inbox]>,
-    limits: Limits,
     archive: Archive,
 }
 
@@ -63,6 +61,9 @@ struct Sequence {
     channels: HashMap<Receiver, Vec<(usize, Arc<Group>)>>,
     lingering: Lingering,
     subscribers: u64,
+    limits: Limits,
+    /// How often the site's key has changed.
+    key: u32,
 }
 
 /// The next message id. `start` is never one that an earlier process used.
@@ -107,11 +108,19 @@ impl Hub {
                 channels: HashMap::new(),
                 lingering: Lingering::default(),
                 subscribers: 0,
+                limits,
+                key: 0,
             }),
             inboxes: (0..cores).map(|_| Inbox::default()).collect(),
-            limits,
             archive,
         }
+    }
+
+    /// From now on these limits hold, and this for what memory may keep.
+    pub(crate) fn set_limits(&self, limits: Limits, max_memory: usize) {
+        let mut sequence = self.sequence();
+        sequence.limits = limits;
+        sequence.history.set_max_bytes(max_memory);
     }
 
     /// Accepts messages, in this order: when this returns each has its id, is in history (if its
@@ -142,7 +151,7 @@ impl Hub {
             let message = Arc::new(Message {
                 id: sequence.ids.next(),
                 body: draft.body,
-                expiry: draft.expiry.min(self.limits.message_ttl),
+                expiry: draft.expiry.min(sequence.limits.message_ttl),
                 created: u32::try_from(now).unwrap_or(u32::MAX),
                 sender: draft.sender,
             });
@@ -194,7 +203,7 @@ impl Hub {
         }
     }
 
-    /// Registers a subscriber of `channels` whose tasks run on `core`. With a `mid`, also what was
+    /// Registers a subscriber of `channels`, proven by the cookie, whose tasks run on `core`. With a `mid`, also what was
     /// stored after it; everything later comes through the subscription.
     ///
     /// # Errors
@@ -205,13 +214,24 @@ impl Hub {
         channels: &ChannelList,
         mid: Option<MessageId>,
     ) -> Result<(Subscription, Missed), Unavailable> {
+        self.subscribe_by(Proof::Cookie, core, channels, mid).await
+    }
+
+    /// The same for who has another proof of the channels.
+    pub(crate) async fn subscribe_by(
+        self: &Arc<Self>,
+        proof: Proof,
+        core: usize,
+        channels: &ChannelList,
+        mid: Option<MessageId>,
+    ) -> Result<(Subscription, Missed), Unavailable> {
         let mut receivers: Vec<Receiver> = Vec::new();
         for receiver in channels.receivers() {
             if !receivers.contains(&receiver) {
                 receivers.push(receiver);
             }
         }
-        let (subscriber, recent) = self.register(core, channels, &receivers, mid);
+        let (subscriber, recent) = self.register(core, channels, &receivers, mid, proof);
         // From here on the drop of the subscription unregisters, however this ends.
         let subscription = Subscription::new(Arc::clone(self), core, receivers.into(), subscriber);
         subscription.alive();
@@ -230,6 +250,7 @@ impl Hub {
         channels: &ChannelList,
         receivers: &[Receiver],
         mid: Option<MessageId>,
+        proof: Proof,
     ) -> (Arc<Subscriber>, Option<Recent>) {
         let mut sequence = self.sequence();
         for channel in channels.channels() {
@@ -252,8 +273,10 @@ impl Hub {
             sequence.subscribers,
             began_after,
             had,
-            self.limits.subscriber_queue,
+            sequence.limits.subscriber_queue,
+            proof,
         ));
+        subscriber.close_proven_before(sequence.key);
         for receiver in receivers {
             let groups = sequence.channels.entry(*receiver).or_default();
             match groups.iter().find(|(at, _)| *at == core) {
@@ -292,33 +315,13 @@ impl Hub {
         }
     }
 
-    /// Closes every subscriber, for a restart: paced over `within`, so that not all come back at once.
-    pub(crate) async fn close_all(&self, within: Duration) {
-        let groups: Vec<Arc<Group>> = self
-            .sequence()
-            .channels
-            .values()
-            .flat_map(|groups| groups.iter().map(|(_, group)| Arc::clone(group)))
-            .collect();
-        let pause = within / u32::try_from(groups.len().max(1)).unwrap_or(u32::MAX);
-        let pause = pause.min(LONGEST_PAUSE);
-        let mut due = Duration::ZERO;
-        for group in groups {
-            group.close(Closed::Drained);
-            due += pause;
-            if due > Duration::from_millis(10) {
-                tokio::time::sleep(std::mem::take(&mut due)).await;
-            }
-        }
-    }
-
     /// Closes the oldest subscriber of `receiver` where there are as many as allowed.
     fn make_room(&self, sequence: &Sequence, receiver: Receiver) {
         let Some(groups) = sequence.channels.get(&receiver) else {
             return;
         };
         let open: usize = groups.iter().map(|(_, group)| group.open()).sum();
-        if open < self.limits.connections_per_channel {
+        if open < sequence.limits.connections_per_channel {
             return;
         }
         let oldest = groups
@@ -380,13 +383,6 @@ impl Ids {
     fn last(&self) -> MessageId {
         MessageId::new(self.start, self.counter)
     }
-}
-
-/// Now, since 1970.
-pub(crate) fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -5,11 +5,15 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
+use crate::clock::unix_time;
 use crate::config::{Log, LogFormat};
 
 /// Bytes of lines that may wait to be written.
@@ -18,24 +22,52 @@ const MAX_WAITING: usize = 4 << 20;
 /// How long the end of the process waits for lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// What the log tells.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// The lines of this process.
 static LINES: Lines = Lines::new();
 
 /// Starts the log of this process, as configured.
 pub(crate) fn start(log: &Log) {
-    // The store tells every step; what the administrator asks for comes behind, and wins.
-    let filter = format!("fjall=warn,lsm_tree=warn,{}", log.level);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter).unwrap_or_default())
-        .with_writer(|| &LINES)
-        .with_ansi(false);
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let filter = filter(log);
+    let (filter, reload) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(|| &LINES).with_ansi(false);
+    let lines = match log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+    // Only the first log of a process counts.
+    let _ = FILTER.set(reload);
     // The default hook writes to standard error itself, and would wait for it.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     std::thread::spawn(|| LINES.write_all_to(&mut io::stderr()));
+}
+
+/// From now on the log tells what this level says; its form stays.
+pub(crate) fn set_level(log: &Log) {
+    if let Some(handle) = FILTER.get() {
+        // Fails only where there is no log any more.
+        let _ = handle.reload(filter(log));
+    }
+}
+
+fn filter(log: &Log) -> EnvFilter {
+    // The store tells every step; what the administrator asks for comes behind, and wins.
+    let filter = format!("fjall=warn,lsm_tree=warn,{}", log.level);
+    EnvFilter::try_new(filter).unwrap_or_default()
+}
+
+/// Logs what may happen thousands of times in one second once in each; `told` is the second of the last time.
+pub(crate) fn once_a_second(told: &AtomicU64, log: impl FnOnce()) {
+    let now = unix_time().as_secs();
+    if told.swap(now, Ordering::Relaxed) != now {
+        log();
+    }
 }
 
 /// Says why the process ends: in the log, or as it is where there is none.

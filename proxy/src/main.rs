@@ -11,46 +11,43 @@ mod admin;
 mod aside;
 mod body;
 mod cli;
+mod clock;
 mod config;
+mod connections;
 mod error;
 mod guest;
 mod history;
 mod hub;
 mod layers;
 mod log;
-mod php_hook;
+mod net;
+mod process;
 mod push;
+mod reload;
 mod route;
 mod secrets;
 mod server;
 mod signals;
+mod site;
 mod state;
+mod statistics;
 mod upstream;
 
-use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigFile};
-use config::{Config, Engine, Role, file};
-use guest::Guests;
-use guest::ids::Ids;
-use history::Archive;
-use history::disk::{Bounds, Disk};
-use history::redis::{Audience, Redis, Settings};
-use hub::{Hub, Limits, unix_time};
-use push::statistics::Statistics;
-use secrets::Missing;
-use server::App;
-use state::State;
+use cli::{Cli, Command, Failure};
+use config::{Config, file};
+use connections::Connections;
+use process::{Process, Serving};
+use reload::Running;
+use server::Server;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Failure = Box<dyn Error>;
 
 fn main() -> ExitCode {
     let ended = match command(Cli::parse().command) {
@@ -66,33 +63,9 @@ fn main() -> ExitCode {
 
 fn command(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run {
-            config,
-            upstream: None,
-            ..
-        } => run(logged(&config)?),
-        Command::Run {
-            upstream: Some(upstream),
-            listen,
-            state_dir,
-            ..
-        } => {
-            let mut config = file::defaults(upstream);
-            // No port is opened that nobody asked for.
-            config
-                .listeners
-                .retain(|listener| listener.role == Role::Site);
-            if let (Some(listen), Some(site)) = (listen, config.listeners.first_mut()) {
-                site.address = listen;
-            }
-            if let Some(state_dir) = state_dir {
-                config.server.state_dir = state_dir;
-            }
-            log::start(&config.log);
-            tracing::info!(
-                "without a config file the site alone is served: no publishing, no metrics"
-            );
-            run(config)
+        Command::Run(arguments) => {
+            let (file, config) = arguments.config()?;
+            run(file, config)
         }
         Command::Check { config } => {
             let path = config.path();
@@ -103,167 +76,34 @@ fn command(command: Command) -> Result<(), Failure> {
             println!("{}: no errors", path.display());
             Ok(())
         }
-        Command::PhpHook { config, file } => {
-            print!("{}", php_hook::text(file, &config)?);
-            Ok(())
-        }
-        Command::Sign { config, channels } => {
-            let key = secrets::signature_key(&load(&config)?, Missing::Refuse)?;
-            for channel in channels {
-                println!("{channel}.{}", key.sign(&channel));
-            }
-            Ok(())
-        }
+        Command::PhpHook(arguments) => cli::php_hook::run(&arguments),
+        Command::Sign(arguments) => cli::sign::run(&arguments),
         #[cfg(feature = "recording")]
         Command::Replay(arguments) => cli::replay::run(arguments),
         #[cfg(feature = "recording")]
-        Command::Record(arguments) => {
-            log::start(&config::Log {
-                level: "info".to_owned(),
-                format: config::LogFormat::Text,
-                access: false,
-            });
-            raise_file_limit();
-            cli::record::run(arguments, signals::stop()?)
-        }
+        Command::Record(arguments) => cli::record::run(arguments),
     }
 }
 
-/// The configuration; what is odd about it goes to standard error.
-fn load(config: &ConfigFile) -> Result<Config, Failure> {
-    let (config, warnings) = file::load(&config.path())?;
-    for warning in warnings {
-        eprintln!("{warning}");
-    }
-    Ok(config)
-}
-
-/// The same, and the log is started; what is odd or wrong goes there.
-fn logged(config: &ConfigFile) -> Result<Config, Failure> {
-    match file::load(&config.path()) {
-        Ok((config, warnings)) => {
-            log::start(&config.log);
-            for warning in warnings {
-                tracing::warn!("{warning:#}");
-            }
-            Ok(config)
-        }
-        Err(errors) => {
-            log::start(&errors.log);
-            for error in &errors.found {
-                tracing::error!("{error:#}");
-            }
-            Err("the configuration cannot be used; pullgate check shows where".into())
-        }
-    }
-}
-
-fn run(config: Config) -> Result<(), Failure> {
-    let stop = signals::stop()?;
-    raise_file_limit();
-    let state = Arc::new(State::open(&config.server.state_dir)?);
-    let signature = match secrets::signature_key(&config, Missing::Generate) {
-        Ok(key) => key,
-        Err(why) => {
-            tracing::error!(%why, "no signature key can be kept: no signature is good after a restart");
-            secrets::unkept_signature_key(&config)?
-        }
-    };
-    let archive = archive(&config)?;
-    let shared = match &archive {
-        Archive::None | Archive::Disk(_) => None,
-        Archive::Redis(redis) => Some(Arc::clone(redis)),
-    };
-    let guests = match config
-        .guest
-        .enabled
-        .then(|| secrets::guest_keys(&config, Missing::Generate))
-    {
-        None => None,
-        Some(Ok(keys)) => {
-            let ids = Ids::start(Arc::clone(&state), config.guest.first_id, shared.clone())?;
-            Some(Guests::new(config.guest.clone(), keys, ids))
-        }
-        Some(Err(why)) => {
-            tracing::error!(%why, "guests are not served before the next start: their secret cannot be used");
-            None
-        }
-    };
-    // Ids of messages never repeat: each start takes a second that none took before.
-    let start = state.message_start(unix_time().as_secs());
+/// Serves, and reads `file` again when it is told to.
+fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
+    let signals = signals::catch()?;
+    connections::raise_limit();
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let limits = Limits {
-        connections_per_channel: config.push.limits.max_connections_per_channel,
-        message_ttl: config
-            .push
-            .limits
-            .message_ttl
-            .as_secs()
-            .try_into()
-            .unwrap_or(u32::MAX),
-        subscriber_queue: config.push.limits.subscriber_queue,
-    };
-    let hub = Arc::new(Hub::new(
-        cores,
-        start.try_into()?,
-        config.history.max_memory,
-        archive,
-        limits,
-    ));
-    if let Some(redis) = shared {
-        redis.start(Arc::clone(&hub) as Arc<dyn Audience>)?;
+    let connections = Connections::default();
+    let serving = Serving::open(&config, cores, &connections)?;
+    let process = Arc::new(Process::new(serving, connections));
+    let (server, runtimes) = Server::new(&process, cores, signals.stop)?;
+    let server = Arc::new(server);
+    let running = Running::start(file, config, &process, &server)?;
+    std::thread::spawn(move || running.follow(&signals.hangups));
+    server.run(runtimes);
+    for site in process.serving().sites.all() {
+        site.hub.archive().close();
     }
-    let app = App {
-        hub,
-        signature,
-        guests,
-        statistics: Statistics::default(),
-        state,
-        connections: AtomicUsize::new(0),
-        config,
-    };
-    let app = Arc::new(app);
-    server::run(&app, cores, &stop)?;
-    app.hub.archive().close();
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Where messages are kept, as configured.
-fn archive(config: &Config) -> Result<Archive, Failure> {
-    Ok(match config.history.engine {
-        Engine::Memory => Archive::None,
-        Engine::Disk => Archive::Disk(Disk::open(
-            &config.server.state_dir.join("history"),
-            Bounds {
-                max_bytes: config.history.max_disk,
-                message_ttl: config.push.limits.message_ttl,
-            },
-            config.history.durability,
-        )?),
-        Engine::Redis => Archive::Redis(Arc::new(Redis::new(Settings {
-            address: config.history.redis.clone(),
-            channel_ttl: config.push.limits.channel_ttl,
-            ping_interval: config.push.ping_interval,
-        })?)),
-    })
-}
-
-/// A file descriptor per connection: as many as the system allows.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(
-            limit = limit.current,
-            "the limit on open files could not be raised"
-        );
-    }
 }

@@ -12,21 +12,27 @@ const LOGIN: &str = "/pullgate/login";
 
 /// Served on site listeners, if guests have channels of pullgate's own.
 const PULLGATE: &str = "/pullgate/";
+const GUEST_SCRIPT: &str = "/pullgate/guest.js";
+const EVENTS: &str = "/pullgate/events";
 
 /// Which part of pullgate answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Publish,
     Subscribe,
-    /// Clients publish.
-    Rest,
+    /// Clients publish, on the paths that Bitrix calls `rest`.
+    ClientPublish,
     /// Statistics of the server.
     Stat,
     /// Orders to the server, all of which the reference refuses outside its vendor's cloud.
     Control,
     /// The site says that a guest is a user now.
     Login,
-    /// `/pullgate/`: what guests' pages ask of us.
+    /// A page asks for its guest's number.
+    GuestScript,
+    /// A page listens to its guest's messages as server-sent events.
+    Events,
+    /// Nothing that there is, on a path of pullgate's own.
     Pullgate,
     Site,
     Admin,
@@ -49,8 +55,20 @@ impl Route {
             (None, Role::Publish) if path.starts_with(CONTROL) => Self::Control,
             (None, Role::Publish) if path == LOGIN => Self::Login,
             (None, Role::Publish) => Self::NotFound,
+            (None, _) if path == GUEST_SCRIPT => Self::GuestScript,
+            (None, _) if path == EVENTS => Self::Events,
             (None, _) if path.starts_with(PULLGATE) => Self::Pullgate,
             (None, _) => Self::Site,
+        }
+    }
+}
+
+impl Route {
+    /// Where no site is found, there are no push paths either.
+    pub(crate) fn of_no_site(role: Role) -> Self {
+        match role {
+            Role::Admin => Self::Admin,
+            Role::Site | Role::Publish => Self::NotFound,
         }
     }
 }
@@ -59,7 +77,7 @@ fn push_route(paths: &Paths, path: &str) -> Option<Route> {
     let table = [
         (&paths.publish, Route::Publish),
         (&paths.subscribe, Route::Subscribe),
-        (&paths.rest, Route::Rest),
+        (&paths.rest, Route::ClientPublish),
         (&paths.stat, Route::Stat),
     ];
     let under = |prefix: &String| {
@@ -151,6 +169,8 @@ mod tests {
         assert_eq!(route(Role::Admin, "/bitrix/pub/"), Route::Admin);
         assert_eq!(route(Role::Publish, "/systemctl/"), Route::Control);
         assert_eq!(route(Role::Site, "/systemctl/"), Route::Site);
-        assert_eq!(route(Role::Site, "/pullgate/guest.js"), Route::Pullgate);
+        assert_eq!(route(Role::Site, "/pullgate/guest.js"), Route::GuestScript);
+        assert_eq!(route(Role::Site, "/pullgate/events"), Route::Events);
+        assert_eq!(route(Role::Site, "/pullgate/other"), Route::Pullgate);
     }
 }

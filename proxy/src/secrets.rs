@@ -1,13 +1,14 @@
-//! The two secrets of a site: as configured, or generated once into the state directory.
+//! The two secrets of a site: as configured, or generated once into its state directory.
 
 use std::path::Path;
 
 use pullgate_compat::guest::GuestKeys;
 use pullgate_compat::signature::SignatureKey;
 
-use crate::Failure;
-use crate::config::Config;
+use crate::config::Site;
 use crate::state;
+
+type Failure = Box<dyn std::error::Error>;
 
 /// What to do about a secret that is neither configured nor generated yet.
 #[derive(Debug, Clone, Copy)]
@@ -19,41 +20,37 @@ pub(crate) enum Missing {
 }
 
 /// Signs and verifies channels.
-pub(crate) fn signature_key(config: &Config, missing: Missing) -> Result<SignatureKey, Failure> {
-    let key = match &config.push.signature_key {
+pub(crate) fn signature_key(
+    site: &Site,
+    directory: &Path,
+    missing: Missing,
+) -> Result<SignatureKey, Failure> {
+    let key = match &site.push.signature_key {
         Some(key) => key.0.clone(),
-        None => {
-            let directory = &config.server.state_dir;
-            generated(directory, "signature.key", "push.signature_key", missing)?
-        }
+        None => generated(directory, "signature.key", "push.signature_key", missing)?,
     };
-    Ok(SignatureKey::new(config.push.signature_algo, &key))
+    Ok(SignatureKey::new(site.push.signature_algo, &key))
 }
 
 /// One that is kept nowhere: nobody else has it.
-pub(crate) fn unkept_signature_key(config: &Config) -> Result<SignatureKey, Failure> {
+pub(crate) fn unkept_signature_key(site: &Site) -> Result<SignatureKey, Failure> {
     let key = state::random_secret()?;
-    Ok(SignatureKey::new(config.push.signature_algo, &key))
+    Ok(SignatureKey::new(site.push.signature_algo, &key))
 }
 
 /// Sign and verify guests' cookies and tokens.
-pub(crate) fn guest_keys(config: &Config, missing: Missing) -> Result<GuestKeys, Failure> {
-    let mut secrets: Vec<String> = config
-        .guest
-        .secrets
-        .iter()
-        .map(|secret| secret.0.clone())
-        .collect();
+pub(crate) fn guest_keys(
+    site: &Site,
+    directory: &Path,
+    missing: Missing,
+) -> Result<GuestKeys, Failure> {
+    let secrets = site.guest.secrets.iter();
+    let mut secrets: Vec<String> = secrets.map(|secret| secret.0.clone()).collect();
     if secrets.is_empty() {
-        let directory = &config.server.state_dir;
-        secrets.push(generated(
-            directory,
-            "guest.secret",
-            "guest.secrets",
-            missing,
-        )?);
+        let secret = generated(directory, "guest.secret", "guest.secrets", missing)?;
+        secrets.push(secret);
     }
-    Ok(GuestKeys::derive(&secrets, "")?)
+    Ok(GuestKeys::derive(&secrets, site.label())?)
 }
 
 /// `key` is where the secret could be configured.

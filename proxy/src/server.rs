@@ -2,120 +2,201 @@
 
 mod accept;
 mod connection;
+mod for_guests;
 mod head;
 pub(crate) mod listen;
 pub(crate) mod request;
-mod rest;
-pub(crate) mod stream;
-mod target;
-pub(crate) mod watched;
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pullgate_compat::signature::SignatureKey;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::config::Config;
-use crate::guest::Guests;
+use crate::config::{Address, Listener};
 use crate::hub::Hub;
-use crate::push::{self, statistics::Statistics};
-use crate::state::State;
-use crate::upstream::pool::Pool;
-pub(crate) use accept::Counted;
+use crate::process::Process;
+use crate::push;
+use crate::site::Site;
 use accept::{Room, accept};
 use listen::{Bound, ListenError};
 
-/// Everything the process has one of.
+/// The cores of a process, which serve its sites.
 #[derive(Debug)]
-pub(crate) struct App {
-    pub(crate) config: Config,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) signature: SignatureKey,
-    pub(crate) guests: Option<Guests>,
-    pub(crate) statistics: Statistics,
-    pub(crate) state: Arc<State>,
-    /// Open connections of clients, counted by [`Counted`].
-    pub(crate) connections: AtomicUsize,
-}
-
-impl App {
-    /// The guests, if they have channels of pullgate's own.
-    pub(crate) fn guest_push(&self) -> Option<&Guests> {
-        self.guests
-            .as_ref()
-            .filter(|_| self.config.guest.push.enabled)
-    }
+pub(crate) struct Server {
+    process: Arc<Process>,
+    cores: Vec<(Arc<Core>, Handle)>,
+    /// The first core's.
+    first: Handle,
+    room: Arc<Room>,
+    stop: watch::Receiver<bool>,
 }
 
 /// Everything a core has one of.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) index: usize,
-    pub(crate) app: Arc<App>,
-    pub(crate) pool: Pool,
+    pub(crate) process: Arc<Process>,
     room: Arc<Room>,
 }
 
-/// Serves until `stop` becomes true, then lets what is under way end.
-pub(crate) fn run(
-    app: &Arc<App>,
-    cores: usize,
-    stop: &watch::Receiver<bool>,
-) -> Result<(), ListenError> {
-    let mut bound: Vec<Vec<Bound>> = (0..cores).map(|_| Vec::new()).collect();
-    for listener in &app.config.listeners {
-        for (core, socket) in bound.iter_mut().zip(listen::bind(listener, cores)?) {
-            core.push(socket);
-        }
-    }
-    let room = Arc::new(Room::new(app.config.server.max_connections, cores));
-    tracing::info!(cores, max_connections = room.max(), "ready");
-    std::thread::scope(|threads| {
-        for (index, sockets) in bound.into_iter().enumerate() {
-            let stop = stop.clone();
-            let room = Arc::clone(&room);
-            threads.spawn(move || {
-                match tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                {
-                    Ok(runtime) => runtime.block_on(serve(app, index, sockets, room, stop)),
-                    Err(error) => tracing::error!(%error, "a core could not start"),
-                }
-            });
-        }
-    });
-    Ok(())
+/// The runtimes of the cores, which nothing runs on yet.
+#[derive(Debug)]
+pub(crate) struct Runtimes(Vec<Runtime>);
+
+/// A listener that is open; dropping it closes it, and none of its connections.
+#[derive(Debug)]
+pub(crate) struct Open {
+    address: Address,
+    /// For whom it accepts now.
+    serves: watch::Sender<Arc<Listener>>,
 }
 
-async fn serve(
-    app: &Arc<App>,
-    index: usize,
-    sockets: Vec<Bound>,
-    room: Arc<Room>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let pool = Pool::new(app.config.upstream.clone());
-    let core = Arc::new(Core {
-        index,
-        app: Arc::clone(app),
-        pool,
-        room,
-    });
-    if index == 0 {
-        let app = Arc::clone(app);
-        tokio::spawn(async move { push::statistics::keep_reporting(&app).await });
+/// The tasks that deliver what is published at a site; dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Delivering {
+    hub: Arc<Hub>,
+    tasks: Vec<AbortHandle>,
+    report: AbortHandle,
+}
+
+impl Server {
+    /// `stop` becomes true when the process is to end.
+    pub(crate) fn new(
+        process: &Arc<Process>,
+        cores: usize,
+        stop: watch::Receiver<bool>,
+    ) -> io::Result<(Self, Runtimes)> {
+        let serving = process.serving();
+        let room = Arc::new(Room::new(serving.server.max_connections, cores));
+        let runtime = |_| Builder::new_current_thread().enable_all().build();
+        let runtimes: Vec<Runtime> = (0..cores).map(runtime).collect::<Result<_, _>>()?;
+        let core = |(index, runtime): (usize, &Runtime)| {
+            let core = Core {
+                index,
+                process: Arc::clone(process),
+                room: Arc::clone(&room),
+            };
+            (Arc::new(core), runtime.handle().clone())
+        };
+        let first = runtimes.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let server = Self {
+            first: first.handle().clone(),
+            process: Arc::clone(process),
+            cores: runtimes.iter().enumerate().map(core).collect(),
+            room,
+            stop,
+        };
+        Ok((server, Runtimes(runtimes)))
     }
-    let hub = Arc::clone(&app.hub);
-    tokio::spawn(async move { hub.deliver(index).await });
-    for socket in sockets {
-        tokio::spawn(accept(Arc::clone(&core), socket, stop.clone()));
+
+    /// How many there are.
+    pub(crate) fn cores(&self) -> usize {
+        self.cores.len()
     }
-    stopped(&mut stop).await;
-    drain(&core).await;
+
+    /// A task beside all others, on the first core.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.first.spawn(task).abort_handle()
+    }
+
+    /// From now on so many connections there may be.
+    pub(crate) fn set_max_connections(&self, configured: usize) {
+        self.room.set_max(configured);
+    }
+
+    /// Delivers what is published at a site.
+    pub(crate) fn deliver(&self, site: &Arc<Site>) -> Delivering {
+        let deliver = |(core, handle): &(Arc<Core>, Handle)| {
+            let (hub, index) = (Arc::clone(&site.hub), core.index);
+            handle
+                .spawn(async move { hub.deliver(index).await })
+                .abort_handle()
+        };
+        Delivering {
+            hub: Arc::clone(&site.hub),
+            tasks: self.cores.iter().map(deliver).collect(),
+            report: self.report(site),
+        }
+    }
+
+    fn report(&self, site: &Arc<Site>) -> AbortHandle {
+        let site = Arc::clone(site);
+        self.spawn(async move { push::statistics::keep_reporting(&site).await })
+    }
+
+    /// Binds an address for all cores.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be bound.
+    pub(crate) fn bind(&self, listener: &Listener) -> Result<Vec<Bound>, ListenError> {
+        listen::bind(listener, self.cores.len())
+    }
+
+    /// Accepts on what was bound.
+    pub(crate) fn accept(&self, listener: Arc<Listener>, bound: Vec<Bound>) -> Open {
+        let address = listener.address.clone();
+        let (serves, now) = watch::channel(listener);
+        for ((core, handle), socket) in self.cores.iter().zip(bound) {
+            let core = Arc::clone(core);
+            handle.spawn(accept(core, socket, now.clone(), self.stop.clone()));
+        }
+        Open { address, serves }
+    }
+
+    /// Serves until `stop` becomes true, then lets what is under way end.
+    pub(crate) fn run(&self, runtimes: Runtimes) {
+        let cores = self.cores.len();
+        tracing::info!(cores, max_connections = self.room.max(), "ready");
+        std::thread::scope(|threads| {
+            for (index, runtime) in runtimes.0.into_iter().enumerate() {
+                let mut stop = self.stop.clone();
+                threads.spawn(move || {
+                    runtime.block_on(async {
+                        stopped(&mut stop).await;
+                        drain(&self.process, index == 0).await;
+                    });
+                });
+            }
+        });
+    }
+}
+
+impl Open {
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Accepts for somebody else at the same address.
+    pub(crate) fn serve(&self, listener: Arc<Listener>) {
+        // There is a receiver as long as a core accepts.
+        let _ = self.serves.send(listener);
+    }
+}
+
+impl Delivering {
+    pub(crate) fn is_for(&self, site: &Site) -> bool {
+        Arc::ptr_eq(&self.hub, &site.hub)
+    }
+
+    /// The site has changed, and reports what it is now.
+    pub(crate) fn report(&mut self, server: &Server, site: &Arc<Site>) {
+        self.report.abort();
+        self.report = server.report(site);
+    }
+}
+
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.report.abort();
+    }
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -123,19 +204,22 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Waits for the connections, no longer than `drain_timeout`.
-async fn drain(core: &Core) {
-    let within = core.app.config.server.drain_timeout;
-    if core.index == 0 {
-        core.app.hub.close_all(within / 2).await;
+/// Waits for the connections, no longer than `drain_timeout`. One core closes the subscribers.
+async fn drain(process: &Process, closes: bool) {
+    let serving = process.serving();
+    let within = serving.server.drain_timeout;
+    if closes {
+        let sites = serving.sites.all().iter();
+        let closing = sites.map(|site| site.hub.close_all(within / 2));
+        futures_util::future::join_all(closing).await;
     }
     let ended = timeout(within, async {
-        while core.app.connections.load(Ordering::Relaxed) > 0 {
+        while process.connections.open() > 0 {
             sleep(Duration::from_millis(20)).await;
         }
     });
-    if ended.await.is_err() && core.index == 0 {
-        let left = core.app.connections.load(Ordering::Relaxed);
+    if ended.await.is_err() && closes {
+        let left = process.connections.open();
         tracing::warn!(
             left,
             "connections were cut off at the end of the drain time"

@@ -3,7 +3,6 @@
 pub(crate) mod headers;
 pub(crate) mod pool;
 pub(crate) mod tunnel;
-pub(crate) mod upload;
 pub(crate) mod visitor;
 
 use http::header::{self, HeaderMap};
@@ -11,10 +10,11 @@ use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::body::lease::Lease;
+use crate::body::request::{RequestBody, Upload};
 use crate::body::{Body, Streamed};
 use crate::error::Error;
-use pool::{Lease, Pool};
-use upload::{RequestBody, Upload};
+use pool::Pool;
 
 /// Sends one prepared request. `parts` already carries the headers for the site.
 pub(crate) async fn forward(

@@ -147,7 +147,12 @@ fn with_redis_the_shared_counter_rises_too() {
     let other = start_in(&super::directory(), &redis.history());
     let number = number(&other);
     assert!(number > 50_000);
-    let known = counter();
+    // Each node reserves its next block meanwhile.
+    let mut known = counter();
+    wait_for(|| {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        std::mem::replace(&mut known, counter()) == known
+    });
     assert_eq!(visit(&server, &[&cookie(number, now())]), Some(number));
     assert_eq!(counter(), known);
     assert!(!other.log().contains("was lost"));

@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use pullgate_compat::signature::Algorithm;
 use pullgate_recording::record::{self, Limits, Options, PushPaths, Upstream, Way};
-use tokio::sync::watch;
 
-use crate::Failure;
-use crate::config::{Address, Origin, file};
+use super::Failure;
+use crate::config::{Address, Log, LogFormat, Origin, file};
+use crate::{connections, log, signals};
 
 /// Stand in front of a push server and write down what passes, for `pullgate replay`.
 #[derive(Debug, Args)]
@@ -60,7 +60,14 @@ pub(crate) struct Record {
 }
 
 /// Records until the process is told to stop.
-pub(crate) fn run(arguments: Record, mut stop: watch::Receiver<bool>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: Record) -> Result<(), Failure> {
+    log::start(&Log {
+        level: "info".to_owned(),
+        format: LogFormat::Text,
+        access: false,
+    });
+    connections::raise_limit();
+    let mut stop = signals::catch()?.stop;
     let how_long = arguments.how_long;
     let options = options(arguments)?;
     record::record(options, async move {

@@ -6,7 +6,7 @@ use clap::Args;
 use pullgate_recording::client::Target;
 use pullgate_recording::replay::{Options, replay};
 
-use crate::Failure;
+use super::Failure;
 
 /// Play recordings again against a running push server and report what differs.
 ///

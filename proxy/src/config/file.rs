@@ -9,9 +9,11 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use http::HeaderName;
 use ipnet::IpNet;
 use pullgate_compat::signature::Algorithm;
+use sha2::{Digest, Sha256};
 
 use self::reading::Reading;
 pub(crate) use self::report::{Errors, Mismatch, Warning};
@@ -24,7 +26,8 @@ use super::{
     Paths, Push, Role, SameSite, Server, SharedCache, Upstream,
 };
 use crate::history::disk::Durability;
-use crate::history::redis::address::Address as RedisAddress;
+use crate::history::redis::address::{Address as RedisAddress, Place as RedisPlace};
+use crate::history::redis::names::Names as RedisNames;
 
 mod address;
 mod adopt;
@@ -36,6 +39,7 @@ mod reading;
 mod report;
 mod secret;
 mod section;
+mod sites;
 mod units;
 mod value;
 
@@ -64,7 +68,9 @@ fn load_as(path: &Path, how: impl for<'a> FnOnce(Reading<'a>) -> Reading<'a>) ->
     if let Cow::Owned(_) = text {
         reading.report_bytes();
     }
-    read(reading)
+    let (mut config, warnings) = read(reading)?;
+    config.hash = HEXLOWER.encode(&Sha256::digest(&bytes));
+    Ok((config, warnings))
 }
 
 /// A duration of the command line.
@@ -80,9 +86,11 @@ pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
 }
 
 /// What holds without a file.
-pub(crate) fn defaults(upstream: Origin) -> Config {
+pub(crate) fn defaults(upstream: &Origin) -> Config {
     let mut defaults = nothing_said();
-    defaults.upstream.origin = upstream;
+    for site in &mut defaults.sites {
+        site.upstream.origin = upstream.clone();
+    }
     defaults
 }
 
@@ -121,14 +129,16 @@ fn unreadable(path: &Path, error: std::io::Error) -> Errors {
 fn config(file: &mut Section<'_>) -> Config {
     let server = file.section("server", server);
     let listeners = listeners(file);
+    let (history, redis) = file.section("history", |s| (history(s), redis(s, true)));
+    let sites = sites::sites(file, &listeners, history.engine, redis);
+    sites::listeners_say_whose(file, &listeners, &sites);
     let config = Config {
         server,
-        upstream: file.section("upstream", |s| upstream(s, &listeners)),
         listeners,
-        guest: file.section("guest", guest),
-        push: file.section("push", push),
-        history: file.section("history", history),
+        sites,
+        history,
         log: file.section("log", log),
+        hash: String::new(),
     };
     checks::nodes_agree(file, &config);
     config
@@ -162,6 +172,7 @@ fn default_listeners() -> Vec<Listener> {
     let tcp = |ip, port, role| Listener {
         address: Address::Tcp(SocketAddr::new(IpAddr::V4(ip), port)),
         role,
+        site: None,
     };
     vec![
         tcp(Ipv4Addr::UNSPECIFIED, 80, Role::Site),
@@ -174,15 +185,27 @@ fn default_listeners() -> Vec<Listener> {
 fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<Listener> {
     let address = s.required("address", address::ADDRESS, address::address);
     let role = s.one_of("role", Role::Site, &ROLES);
+    let site = s.read("site", None, |value| {
+        value
+            .text("the name of a [[site]]")
+            .map(|name| Some(name.to_owned()))
+    });
     checks::no_tls_yet(s);
     let address = address?;
     checks::own_address(s, &address, taken);
     checks::exposure(s, &address, role);
-    Some(Listener { address, role })
+    Some(Listener {
+        address,
+        role,
+        site,
+    })
 }
 
-fn upstream(s: &mut Section<'_>, listeners: &[Listener]) -> Upstream {
-    let origin = s.required("url", address::ORIGIN, address::origin);
+fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bool) -> Upstream {
+    let origin = match required {
+        true => s.required("url", address::ORIGIN, address::origin),
+        false => s.read("url", None, |value| address::origin(value).map(Some)),
+    };
     if let Some(origin) = &origin {
         checks::no_loop(s, origin, listeners);
         outside::origin(s, origin);
@@ -282,13 +305,21 @@ fn limits(s: &mut Section<'_>) -> Limits {
 }
 
 fn history(s: &mut Section<'_>) -> History {
-    let redis = secret::redis_url(s, "redis_url").unwrap_or(RedisAddress::Local);
     History {
-        redis,
         engine: s.one_of("engine", Engine::Disk, &ENGINES),
         max_memory: s.size("max_memory", mib(256)),
         max_disk: s.size("max_disk", mib(4096)).try_into().unwrap_or(u64::MAX),
         durability: s.one_of("durability", Durability::Interval, &DURABILITIES),
+    }
+}
+
+/// The part of `[history]` that a site may have of its own.
+fn redis(s: &mut Section<'_>, is_original: bool) -> RedisPlace {
+    let address = secret::redis_url(s, "redis_url").unwrap_or(RedisAddress::Local);
+    let prefix = s.read("redis_prefix", String::new(), names::redis_prefix);
+    RedisPlace {
+        names: RedisNames::new(&prefix, address.database(), is_original),
+        address,
     }
 }
 

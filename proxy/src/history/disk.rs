@@ -28,7 +28,7 @@ use self::store::{Entry, Store};
 use self::writer::Writer;
 use super::{Fetched, Unavailable};
 use crate::aside::put_aside;
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 
 /// What may wait to be written, bytes, before publishers are told to try again.
 const MAX_WAITING: usize = 64 << 20;

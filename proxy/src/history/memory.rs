@@ -70,6 +70,11 @@ impl Memory {
         }
     }
 
+    /// From now on so much may be kept; what is too much goes with what comes.
+    pub(crate) fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
     /// Stores `message` for its `receivers`. Ids must come in growing order; an expiry of 0 is not stored.
     /// What is not newer than `evictable` may have to go for it.
     pub(crate) fn append(

@@ -3,7 +3,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`address`] | the URL |
+//! | [`address`] | which Redis |
+//! | [`names`] | of keys, and of channels in pub/sub |
 //! | [`connection`] | makes and watches the connections |
 //! | [`commands`] | what is said to Redis |
 //! | [`publish`] | what this node accepts, and what waits |
@@ -19,6 +20,7 @@ mod carrier;
 mod commands;
 mod connection;
 mod feed;
+pub(crate) mod names;
 mod presence;
 pub(crate) mod publish;
 
@@ -28,17 +30,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pullgate_compat::channel::Receiver;
+use pullgate_compat::guest::GuestId;
 use pullgate_compat::message::{Message, MessageId};
 use redis::RedisError;
-use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Fetched, Unavailable};
-use address::Address;
+use address::Place;
 use carrier::Carrier;
+use commands::Commands;
 use connection::{Keeper, Link};
 use feed::{Feed, Seen};
+use names::Names;
 use presence::{Marks, Presence};
 use publish::{Publication, Queue, Refused};
 
@@ -57,10 +61,9 @@ const MAX_PRESENCE: usize = 20_000;
 /// How long push server keeps a channel online without a sign of life.
 const ONLINE_SECONDS: u64 = 130;
 
-/// A counter from which all nodes take numbers, and what this node knows of it in case that Redis has lost
-/// it.
+/// What this node knows of the counter from which all nodes take numbers for guests, in case that Redis has
+/// lost it.
 pub(crate) struct Counter<'a> {
-    pub(crate) key: &'a str,
     /// The greatest number that this node has heard of.
     pub(crate) at_least: u64,
     /// Numbers to leave out if Redis knows less: there may be some that this node never heard of.
@@ -97,7 +100,7 @@ pub(crate) trait Audience: Send + Sync {
 /// How to use Redis.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) address: Address,
+    pub(crate) place: Place,
     /// How long a channel's list of messages lives.
     pub(crate) channel_ttl: Duration,
     /// Time between two signs of life of a subscriber.
@@ -119,6 +122,7 @@ pub(crate) struct Redis {
 
 struct Work {
     node: String,
+    names: Arc<Names>,
     keeper: Keeper,
     carrier: Carrier,
     presence: mpsc::Receiver<Presence>,
@@ -129,8 +133,9 @@ impl Redis {
     /// Nothing happens before [`Redis::start`].
     pub(crate) fn new(settings: Settings) -> Result<Self, getrandom::Error> {
         let node = node_name()?;
-        let (keeper, link) = connection::link(settings.address);
-        let (queue, carrier) = Queue::new(&node, settings.channel_ttl);
+        let names = Arc::new(settings.place.names);
+        let (keeper, link) = connection::link(settings.place.address, Arc::clone(&names));
+        let (queue, carrier) = Queue::new(Arc::clone(&names), &node, settings.channel_ttl);
         let (sender, presence) = mpsc::channel(MAX_PRESENCE);
         // A mark must outlive the next sign of life.
         let online_seconds = ONLINE_SECONDS.max(settings.ping_interval.as_secs() + 10);
@@ -142,6 +147,7 @@ impl Redis {
             presence: sender,
             work: Mutex::new(Some(Work {
                 node,
+                names,
                 keeper,
                 carrier,
                 presence,
@@ -169,12 +175,8 @@ impl Redis {
             .name("redis".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    let feed = Feed::new(
-                        &work.node,
-                        Arc::clone(&audience),
-                        Arc::clone(&seen),
-                        delivered,
-                    );
+                    let (ours, known) = (Arc::clone(&audience), Arc::clone(&seen));
+                    let feed = Feed::new(&work.names, &work.node, ours, known, delivered);
                     let carrying = work.carrier.carry_out(link.clone(), seen);
                     let marks = Marks::new(work.node, audience, link, work.online_seconds);
                     let marking = marks.keep(work.presence);
@@ -195,10 +197,8 @@ impl Redis {
         receivers: &[Receiver],
         after: MessageId,
     ) -> Result<Vec<Vec<MessageId>>, Unavailable> {
-        self.ask(PATIENCE, async |redis| {
-            commands::listed(redis, receivers, after).await
-        })
-        .await
+        self.ask(PATIENCE, async |redis| redis.listed(receivers, after).await)
+            .await
     }
 
     /// See [`super::Archive::fetch`].
@@ -207,10 +207,8 @@ impl Redis {
         ids: &[MessageId],
         room: usize,
     ) -> Result<Fetched, Unavailable> {
-        self.ask(PATIENCE, async |redis| {
-            commands::fetch_some(redis, ids, room).await
-        })
-        .await
+        self.ask(PATIENCE, async |redis| redis.fetch_some(ids, room).await)
+            .await
     }
 
     /// The greatest id that this node knows.
@@ -245,28 +243,24 @@ impl Redis {
         if receivers.is_empty() {
             return nobody;
         }
-        self.ask(LITTLE_PATIENCE, async |redis| {
-            commands::online(redis, receivers).await
-        })
-        .await
-        .unwrap_or(nobody)
+        self.ask(LITTLE_PATIENCE, async |redis| redis.online(receivers).await)
+            .await
+            .unwrap_or(nobody)
     }
 
     /// Leaves this process's statistics for the others, as soon as Redis is there.
     pub(crate) async fn report(&self, process: &str, statistics: &str) {
         let mut session = self.link.up().await;
-        if let Err(why) = commands::report(&mut session.commands, process, statistics).await {
+        if let Err(why) = session.commands.report(process, statistics).await {
             tracing::debug!(%why, "statistics cannot be left in Redis");
         }
     }
 
     /// What processes left, by process; nothing while Redis is unreachable.
     pub(crate) async fn reports(&self) -> Vec<(String, String)> {
-        self.ask(LITTLE_PATIENCE, async |redis| {
-            commands::reports(redis).await
-        })
-        .await
-        .unwrap_or_default()
+        self.ask(LITTLE_PATIENCE, async |redis| redis.reports().await)
+            .await
+            .unwrap_or_default()
     }
 
     /// Takes away what processes left that are gone.
@@ -274,42 +268,40 @@ impl Redis {
         // Whoever reads next tries again.
         let _ = self
             .ask(LITTLE_PATIENCE, async |redis| {
-                commands::forget_reports(redis, processes).await
+                redis.forget_reports(processes).await
             })
             .await;
     }
 
-    /// What a key of our own holds.
-    pub(crate) async fn value(&self, key: &str) -> Result<Option<String>, Unavailable> {
-        self.ask(PATIENCE, async |redis| commands::value(redis, key).await)
+    /// The last of a guest's messages that went to the user it became.
+    pub(crate) async fn moved(&self, guest: GuestId) -> Result<Option<MessageId>, Unavailable> {
+        self.ask(PATIENCE, async |redis| redis.moved(guest).await)
             .await
     }
 
-    /// Sets a key of our own for so many seconds; false if it does not hold `from`.
-    pub(crate) async fn exchange(
+    /// Sets for so many seconds what [`Redis::moved`] says, if it still says `from`; otherwise false.
+    pub(crate) async fn set_moved(
         &self,
-        key: &str,
-        from: Option<&str>,
-        to: &str,
+        guest: GuestId,
+        from: Option<MessageId>,
+        last: MessageId,
         seconds: u32,
     ) -> Result<bool, Unavailable> {
         self.ask(PATIENCE, async |redis| {
-            commands::exchange(redis, key, from, to, seconds).await
+            redis.set_moved(guest, from, last, seconds).await
         })
         .await
     }
 
-    /// Reserves `count` numbers that no node has, up to `last`. With a `count` of 0 that is the greatest number
+    /// Reserves `count` numbers for guests that no node has, up to `last`. With a `count` of 0 that is the greatest number
     /// that any node has.
     pub(crate) async fn reserve(
         &self,
         counter: &Counter<'_>,
         count: u64,
     ) -> Result<Raised, Unavailable> {
-        self.ask(PATIENCE, async |redis| {
-            commands::reserve(redis, counter, count).await
-        })
-        .await
+        self.ask(PATIENCE, async |redis| redis.reserve(counter, count).await)
+            .await
     }
 
     /// For how long Redis has been unreachable.
@@ -347,7 +339,7 @@ impl Redis {
     async fn ask<T>(
         &self,
         within: Duration,
-        question: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
+        question: impl AsyncFnOnce(&mut Commands) -> Result<T, RedisError>,
     ) -> Result<T, Unavailable> {
         let answer = async {
             let mut session = self.link.within(within).await?;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 
+use super::Hub;
 use super::outgoing::{Outgoing, PIECE, framed, size};
-use super::{Hub, unix_time};
+use crate::clock::unix_time;
 use crate::history::memory::Memory;
 use crate::history::{CATCH_UP_PER_CHANNEL, Fetched, Unavailable, newest};
 
@@ -164,7 +165,7 @@ impl Hub {
         }
         // What memory has is kept for the client, so that nothing is missed because it is slow; as much
         // as may wait for it live.
-        let mut room = self.limits.subscriber_queue;
+        let mut room = self.sequence().limits.subscriber_queue;
         missed.extend(recent.messages.into_iter().map(|message| {
             room = room.saturating_sub(size(&message));
             match room {

@@ -49,6 +49,13 @@ impl Group {
         }
     }
 
+    /// See [`Subscriber::close_proven_before`].
+    pub(super) fn close_proven_before(&self, key: u32) {
+        for member in self.members().values() {
+            member.close_proven_before(key);
+        }
+    }
+
     /// There is no room for a message to them; true when the core is to be told.
     pub(super) fn fall_behind(&self) -> bool {
         !self.behind.swap(true, Ordering::Relaxed)

@@ -149,7 +149,7 @@ impl Item {
 mod tests {
     use pullgate_compat::message::{Body, Message, MessageId, Sender};
 
-    use super::super::subscriber::{Had, Subscriber};
+    use super::super::subscriber::{Had, Proof, Subscriber};
     use super::*;
 
     fn message(number: u64, body: &Body) -> Arc<Outgoing> {
@@ -164,7 +164,13 @@ mod tests {
 
     fn subscriber(number: u64) -> Arc<Subscriber> {
         let had = Had::UpTo(MessageId::MIN);
-        Arc::new(Subscriber::new(number, MessageId::MIN, had, 1 << 30))
+        Arc::new(Subscriber::new(
+            number,
+            MessageId::MIN,
+            had,
+            1 << 30,
+            Proof::Cookie,
+        ))
     }
 
     /// The core's task, until all is delivered.

@@ -7,7 +7,7 @@ use pullgate_compat::message::Message;
 use pullgate_compat::text::{self, Now};
 use pullgate_compat::wire;
 
-use super::unix_time;
+use crate::clock::unix_time;
 
 /// How a subscriber wants its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

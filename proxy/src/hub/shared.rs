@@ -7,7 +7,8 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::wire::Recipient;
 
-use super::{Hub, Overloaded, Refused, unix_time};
+use super::{Hub, Overloaded, Refused};
+use crate::clock::unix_time;
 use crate::history::redis::publish::{self, Publication};
 use crate::history::redis::{Audience, Redis};
 use crate::history::{Archive, Draft};
@@ -19,6 +20,7 @@ impl Hub {
             return Err(Overloaded(behind).into());
         }
         let now = unix_time().as_secs();
+        let longest = self.sequence().limits.message_ttl;
         let publication = |draft: Draft| {
             let mut signatures = draft.signatures.into_iter();
             let recipients = draft.receivers.iter().map(|receiver| Recipient {
@@ -30,7 +32,7 @@ impl Hub {
                 message: Message {
                     id: MessageId::MIN,
                     body: draft.body,
-                    expiry: draft.expiry.min(self.limits.message_ttl),
+                    expiry: draft.expiry.min(longest),
                     created: u32::try_from(now).unwrap_or(u32::MAX),
                     sender: draft.sender,
                 },

@@ -32,6 +32,17 @@ pub(crate) enum Closed {
     TooSlow,
     /// The server stops.
     Drained,
+    /// The site's signature key has changed.
+    Unproven,
+}
+
+/// What shows that a subscriber may listen to its channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The cookie of a guest, to whom the channels were told just now.
+    Cookie,
+    /// A signature by the site's key. Keys are counted: see [`Hub::close_proven_before`].
+    Key(u32),
 }
 
 /// What the end of a subscription says of its client.
@@ -53,6 +64,7 @@ pub(crate) struct Subscriber {
     max_bytes: usize,
     /// The newest id given when it began.
     began_after: MessageId,
+    proof: Proof,
     queue: Mutex<Queue>,
 }
 
@@ -103,8 +115,15 @@ pub(crate) struct Subscription {
 }
 
 impl Subscriber {
-    pub(super) fn new(number: u64, began_after: MessageId, had: Had, max_bytes: usize) -> Self {
+    pub(super) fn new(
+        number: u64,
+        began_after: MessageId,
+        had: Had,
+        max_bytes: usize,
+        proof: Proof,
+    ) -> Self {
         Self {
+            proof,
             number,
             max_bytes,
             began_after,
@@ -128,6 +147,14 @@ impl Subscriber {
         let mut queue = self.queue();
         queue.closed.get_or_insert(why);
         queue.wake();
+    }
+
+    /// Closes it if nothing but a key before this one proves it.
+    pub(super) fn close_proven_before(&self, key: u32) {
+        match self.proof {
+            Proof::Key(its) if its < key => self.close(Closed::Unproven),
+            Proof::Key(_) | Proof::Cookie => {}
+        }
     }
 
     pub(super) fn push(&self, message: &Arc<Outgoing>) {

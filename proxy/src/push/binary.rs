@@ -8,10 +8,11 @@ use pullgate_compat::wire::{
 };
 
 use super::numbers::Numbers;
-use super::statistics::{self, Command};
+use super::statistics;
 use crate::history::Draft;
 use crate::hub;
-use crate::server::App;
+use crate::site::Site;
+use crate::statistics::Command;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -40,41 +41,41 @@ impl From<Status> for Refused {
 /// Reads, checks and carries out one request; `to` are the guests its messages go to, if they go by
 /// number.
 pub(crate) async fn carry_out(
-    app: &App,
+    site: &Site,
     data: &[u8],
     rights: Rights,
     to: Option<&Numbers<'_>>,
 ) -> Result<Outcome, Refused> {
-    let limits = &app.config.push.limits;
+    let limits = &site.config.push.limits;
     let limits = Limits {
         max_messages: limits.max_messages_per_request,
         max_channels: limits.max_channels_per_request,
     };
-    match accept(data, rights, &limits, &app.signature)? {
+    match accept(data, rights, &limits, &site.signature)? {
         Checked::Publish(publications) => {
-            app.statistics.request(Command::IncomingMessages);
+            site.statistics.request(Command::IncomingMessages);
             for publication in &publications {
-                app.statistics.message(&publication.label);
+                site.statistics.message(&publication.label);
             }
             let drafts = publications
                 .into_iter()
                 .map(|publication| draft(publication, to))
                 .filter(|draft| !draft.receivers.is_empty())
                 .collect();
-            app.hub.publish(drafts).await?;
+            site.hub.publish(drafts).await?;
             Ok(Outcome::Published)
         }
         Checked::ChannelStats(channels) => {
-            app.statistics.request(Command::ChannelStats);
-            Ok(Outcome::Answer(channel_stats(app, &channels).await))
+            site.statistics.request(Command::ChannelStats);
+            Ok(Outcome::Answer(channel_stats(site, &channels).await))
         }
-        Checked::ServerStats => Ok(Outcome::Answer(statistics::binary(app).await)),
+        Checked::ServerStats => Ok(Outcome::Answer(statistics::binary(site).await)),
     }
 }
 
 /// Which of `channels` somebody listens to, as a `ResponseBatch`.
-pub(crate) async fn channel_stats(app: &App, channels: &[Receiver]) -> Vec<u8> {
-    let online = app.hub.online(channels).await;
+pub(crate) async fn channel_stats(site: &Site, channels: &[Receiver]) -> Vec<u8> {
+    let online = site.hub.online(channels).await;
     let stats: Vec<ChannelStats> = channels
         .iter()
         .zip(online)

@@ -17,12 +17,12 @@ use pullgate_compat::status::Status;
 use tokio::time::{Instant, timeout};
 
 use super::refusal;
-use super::statistics::Transport;
 use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::Outgoing;
 use crate::hub::subscriber::Subscription;
-use crate::server::Core;
+use crate::site::Site;
+use crate::statistics::Transport;
 
 /// When a browser comes back after an end.
 const RETRY: &str = "retry: 3000\n\n";
@@ -31,7 +31,7 @@ const RETRY: &str = "retry: 3000\n\n";
 const SILENCE: &[u8] = b":\n\n";
 
 struct Events {
-    core: Arc<Core>,
+    site: Arc<Site>,
     subscription: Subscription,
     /// What goes out before anything else,
     first: Option<Bytes>,
@@ -44,17 +44,18 @@ struct Events {
 
 /// Streams what comes to `channels`, a signed list, for as long as the list is good.
 pub(crate) async fn serve<B>(
-    core: &Arc<Core>,
+    site: &Arc<Site>,
+    core: usize,
     request: &Request<B>,
     channels: &str,
     good_for: Duration,
 ) -> Response<Body> {
-    let channels = ChannelList::parse(channels, &core.app.signature, Role::Subscriber);
+    let channels = ChannelList::parse(channels, &site.signature, Role::Subscriber);
     let mid = request
         .headers()
         .get("last-event-id")
         .and_then(|id| MessageId::parse(id.to_str().ok()?));
-    let subscribed = core.app.hub.subscribe(core.index, &channels, mid).await;
+    let subscribed = site.hub.subscribe(core, &channels, mid).await;
     let Ok((mut subscription, mut missed)) = subscribed else {
         return refusal(Status::NoLastMessages);
     };
@@ -71,11 +72,11 @@ pub(crate) async fn serve<B>(
         event(message, &mut first);
     }
     let events = Events {
-        core: Arc::clone(core),
+        site: Arc::clone(site),
         subscription,
         first: Some(first.into()),
         missed,
-        every: core.app.config.push.ping_interval,
+        every: site.config.push.ping_interval,
         until: Instant::now() + good_for,
     };
     let mut response = Response::new(Body::Pieces(Box::pin(stream::unfold(events, next))));
@@ -106,7 +107,7 @@ async fn next(mut events: Events) -> Option<(Bytes, Events)> {
     if left.is_zero() {
         return None;
     }
-    let _connected = events.core.app.statistics.connected(Transport::Poll);
+    let _connected = events.site.statistics.connected(Transport::Poll);
     let mut live: Vec<Arc<Outgoing>> = Vec::new();
     let wait = events.subscription.next(&mut live);
     let piece = match timeout(events.every.min(left), wait).await {

@@ -13,9 +13,10 @@ use tokio::task::spawn_blocking;
 
 use super::{answer, query};
 use crate::body::Body;
+use crate::clock::unix_time;
 use crate::history::{Archive, Draft};
-use crate::hub::{self, unix_time};
-use crate::server::App;
+use crate::hub;
+use crate::site::Site;
 
 /// Longest life of a message, seconds: behind it lie no channels with anything in them.
 const DAY: u32 = 86_400;
@@ -32,7 +33,7 @@ enum Bad {
 }
 
 /// Serves the path.
-pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> {
+pub(crate) async fn serve<B>(site: &Site, request: &Request<B>) -> Response<Body> {
     if request.method() != Method::POST {
         return answer(StatusCode::NOT_FOUND, "");
     }
@@ -40,7 +41,7 @@ pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> 
         Ok(parameters) => parameters,
         Err(bad) => return answer(StatusCode::BAD_REQUEST, bad.to_string()),
     };
-    let Some(guests) = app.guest_push() else {
+    let Some(guests) = site.guest_push() else {
         return answer(StatusCode::BAD_REQUEST, Bad::NotServed.to_string());
     };
     let now = unix_time().as_secs();
@@ -51,7 +52,7 @@ pub(crate) async fn serve<B>(app: &App, request: &Request<B>) -> Response<Body> 
     let from = guests
         .keys()
         .receivers(Some(guest), now - u64::from(DAY), 2 * DAY);
-    match forward(app, guest, &from, Receiver::Private(to), now).await {
+    match forward(site, guest, &from, Receiver::Private(to), now).await {
         Ok(messages) => answer(StatusCode::OK, moved(messages)),
         Err(why) => {
             tracing::error!(%why, %guest, "what a guest had could not be moved to the user");
@@ -81,17 +82,17 @@ fn parameters<B>(request: &Request<B>) -> Result<(GuestId, Option<ChannelId>), B
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn forward(
-    app: &App,
+    site: &Site,
     guest: GuestId,
     from: &[Receiver],
     to: Receiver,
     now: u64,
 ) -> Result<usize, Failure> {
-    let marks = Marks { app, guest };
+    let marks = Marks { site, guest };
     loop {
         let before = marks.read().await?;
         let after = before.unwrap_or(MessageId::MIN);
-        let stored = app.hub.stored(from, after).await?;
+        let stored = site.hub.stored(from, after).await?;
         let Some(last) = stored.last().map(|message| message.id) else {
             return Ok(0);
         };
@@ -106,7 +107,7 @@ async fn forward(
             .filter_map(|message| draft(message, to, now))
             .collect();
         let moved = drafts.len();
-        let published = app.hub.publish(drafts).await;
+        let published = site.hub.publish(drafts).await;
         if let Err(hub::Refused::Overloaded(_)) = &published {
             // Nothing was accepted, and the site is told to try again.
             marks.exchange(Some(last), after).await?;
@@ -130,34 +131,27 @@ fn draft(message: &Message, to: Receiver, now: u64) -> Option<Draft> {
 
 /// The last of a guest's messages that was moved: in Redis if there is one, so that it holds for all nodes.
 struct Marks<'a> {
-    app: &'a App,
+    site: &'a Site,
     guest: GuestId,
 }
 
 impl Marks<'_> {
     async fn read(&self) -> Result<Option<MessageId>, Failure> {
-        if let Archive::Redis(redis) = self.app.hub.archive() {
-            let mark = redis.value(&self.key()).await?;
-            return Ok(mark.and_then(|mark| MessageId::parse(&mark)));
+        if let Archive::Redis(redis) = self.site.hub.archive() {
+            return Ok(redis.moved(self.guest).await?);
         }
-        let (state, guest) = (Arc::clone(&self.app.state), self.guest);
+        let (state, guest) = (Arc::clone(&self.site.state), self.guest);
         // Here and below: a core does not wait for the disk.
         Ok(spawn_blocking(move || state.moved(guest)).await??)
     }
 
     /// Sets the mark; false if it is not `from` any more.
     async fn exchange(&self, from: Option<MessageId>, to: MessageId) -> Result<bool, Failure> {
-        if let Archive::Redis(redis) = self.app.hub.archive() {
-            let (from, to) = (from.map(|from| from.to_string()), to.to_string());
+        if let Archive::Redis(redis) = self.site.hub.archive() {
             // What is not behind the mark has expired when the mark does.
-            let key = self.key();
-            return Ok(redis.exchange(&key, from.as_deref(), &to, DAY).await?);
+            return Ok(redis.set_moved(self.guest, from, to, DAY).await?);
         }
-        let (state, guest) = (Arc::clone(&self.app.state), self.guest);
+        let (state, guest) = (Arc::clone(&self.site.state), self.guest);
         Ok(spawn_blocking(move || state.set_moved(guest, from, to)).await??)
-    }
-
-    fn key(&self) -> String {
-        format!("pullgate:moved:{}", self.guest.number())
     }
 }

@@ -3,7 +3,7 @@
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::guest::{GuestId, GuestKeys};
 
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 
 /// To whom; `None` is everybody.
 #[derive(Debug)]

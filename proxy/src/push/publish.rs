@@ -1,6 +1,6 @@
 //! The back end's side: `POST` publishes text, `GET` asks who is online.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -13,32 +13,34 @@ use pullgate_compat::wire::Rights;
 
 use super::binary::{self, Outcome, Refused};
 use super::numbers::{BadNumbers, Numbers};
-use super::statistics::Command;
 use super::{answer, binary_answer, channels, query, refusal};
 use crate::body::{Body, BodyError, Streamed};
+use crate::error::Error;
 use crate::history::Draft;
-use crate::hub::{self, unix_time};
-use crate::server::App;
+use crate::hub;
+use crate::log;
+use crate::site::Site;
+use crate::statistics::Command;
 
 /// Serves the `pub` paths.
-pub(crate) async fn serve(app: &App, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve(site: &Site, request: Request<Incoming>) -> Response<Body> {
     let query = query(&request);
     let binary = query.first("binaryMode").is_some_and(|mode| mode == "true");
     let numbers = match (query.first("USER_ID"), request.method()) {
-        (Some(numbers), &Method::POST) => match by_number(app, &numbers) {
+        (Some(numbers), &Method::POST) => match by_number(site, &numbers) {
             Ok(numbers) => Some(numbers),
             Err(bad) => return answer(StatusCode::BAD_REQUEST, bad.to_string()),
         },
         (Some(_) | None, _) => None,
     };
-    let channels = channels(query, &app.signature, Role::Publisher);
+    let channels = channels(query, &site.signature, Role::Publisher);
     match (request.method(), numbers) {
         (&Method::POST, Some(numbers)) if binary => {
-            protobuf(app, request, Rights::TrustedByNumber, Some(&numbers)).await
+            protobuf(site, request, Rights::TrustedByNumber, Some(&numbers)).await
         }
-        (&Method::POST, None) if binary => protobuf(app, request, Rights::Trusted, None).await,
-        (&Method::POST, numbers) => text(app, &To { channels, numbers }, request).await,
-        (&Method::GET, _) => online(app, &channels, binary).await,
+        (&Method::POST, None) if binary => protobuf(site, request, Rights::Trusted, None).await,
+        (&Method::POST, numbers) => text(site, &To { channels, numbers }, request).await,
+        (&Method::GET, _) => online(site, &channels, binary).await,
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
 }
@@ -56,27 +58,27 @@ impl To<'_> {
     }
 }
 
-fn by_number<'a>(app: &'a App, numbers: &str) -> Result<Numbers<'a>, BadNumbers> {
-    let keys = app.guest_push().ok_or(BadNumbers::NotServed)?.keys();
-    let max = app.config.push.limits.max_channels_per_request;
+fn by_number<'a>(site: &'a Site, numbers: &str) -> Result<Numbers<'a>, BadNumbers> {
+    let keys = site.guest_push().ok_or(BadNumbers::NotServed)?.keys();
+    let max = site.config.push.limits.max_channels_per_request;
     Numbers::parse(numbers, keys, max)
 }
 
 /// Serves the `rest` paths: clients publish to public channels.
-pub(crate) async fn serve_clients(app: &App, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve_clients(site: &Site, request: Request<Incoming>) -> Response<Body> {
     if request.method() != Method::POST {
         return answer(StatusCode::NOT_FOUND, "");
     }
-    let sender = channels(query(&request), &app.signature, Role::Subscriber).sender();
-    protobuf(app, request, Rights::Untrusted { sender }, None).await
+    let sender = channels(query(&request), &site.signature, Role::Subscriber).sender();
+    protobuf(site, request, Rights::Untrusted { sender }, None).await
 }
 
 /// Answers an order to the server as the reference does: none is rightly signed.
-pub(crate) async fn refuse_order(app: &App, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn refuse_order(site: &Site, request: Request<Incoming>) -> Response<Body> {
     if request.method() != Method::POST {
         return answer(StatusCode::NOT_FOUND, "");
     }
-    match collect(app, request.into_body()).await {
+    match collect(site, request.into_body()).await {
         Ok(body) if body.is_empty() => refusal(Status::EmptyRequest),
         Ok(_) => refusal(Status::WrongRequestSignature),
         Err(uncollected) => uncollected.into(),
@@ -84,26 +86,26 @@ pub(crate) async fn refuse_order(app: &App, request: Request<Incoming>) -> Respo
 }
 
 async fn protobuf(
-    app: &App,
+    site: &Site,
     request: Request<Incoming>,
     rights: Rights,
     to: Option<&Numbers<'_>>,
 ) -> Response<Body> {
-    let body = match collect(app, request.into_body()).await {
+    let body = match collect(site, request.into_body()).await {
         Ok(body) => body,
         Err(uncollected) => return uncollected.into(),
     };
-    match binary::carry_out(app, &body, rights, to).await {
+    match binary::carry_out(site, &body, rights, to).await {
         Ok(Outcome::Published) => answer(StatusCode::OK, ""),
         Ok(Outcome::Answer(batch)) => binary_answer(batch),
         Err(Refused::Status(status)) => refusal(status),
-        Err(Refused::Hub(why)) => try_again(&why),
+        Err(Refused::Hub(why)) => try_again(why),
     }
 }
 
-async fn text(app: &App, to: &To<'_>, request: Request<Incoming>) -> Response<Body> {
+async fn text(site: &Site, to: &To<'_>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let body = match collect(app, body).await {
+    let body = match collect(site, body).await {
         Ok(body) => body,
         Err(uncollected) => return uncollected.into(),
     };
@@ -112,7 +114,7 @@ async fn text(app: &App, to: &To<'_>, request: Request<Incoming>) -> Response<Bo
     if body.is_empty() || receivers.is_empty() {
         return answer(StatusCode::OK, "");
     }
-    app.statistics.message(&MessageType::default());
+    site.statistics.message(&MessageType::default());
     let draft = Draft {
         receivers,
         signatures: Vec::new(),
@@ -120,43 +122,46 @@ async fn text(app: &App, to: &To<'_>, request: Request<Incoming>) -> Response<Bo
         expiry,
         sender: Sender::Backend,
     };
-    match app.hub.publish(vec![draft]).await {
+    match site.hub.publish(vec![draft]).await {
         Ok(()) => answer(StatusCode::OK, ""),
-        Err(why) => try_again(&why),
+        Err(why) => try_again(why),
     }
 }
 
-fn try_again(why: &hub::Refused) -> Response<Body> {
-    /// The second in which the log was last told: there may be thousands of refusals in one.
+fn try_again(why: hub::Refused) -> Response<Body> {
     static TOLD: AtomicU64 = AtomicU64::new(0);
-    let now = unix_time().as_secs();
-    if TOLD.swap(now, Ordering::Relaxed) != now {
-        tracing::warn!(%why, "a publish was refused");
+    let error = Error::NotPublished(why);
+    log::once_a_second(&TOLD, || tracing::warn!("{error}"));
+    let told = error.answer();
+    let mut response = answer(told.status, told.sentence);
+    if let Some(seconds) = told.retry_after {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, seconds.into());
     }
-    answer(StatusCode::SERVICE_UNAVAILABLE, "Try again later.")
+    response
 }
 
 /// `{"infos":[…]}`: the private channels somebody listens to, as asked.
-async fn online(app: &App, channels: &ChannelList, binary: bool) -> Response<Body> {
+async fn online(site: &Site, channels: &ChannelList, binary: bool) -> Response<Body> {
     if channels.is_empty() {
         return refusal(Status::NoChannels);
     }
-    if channels.channels().len() > app.config.push.limits.max_channels_per_request {
+    if channels.channels().len() > site.config.push.limits.max_channels_per_request {
         return refusal(Status::TooManyChannels);
     }
-    app.statistics.request(Command::ChannelStats);
+    site.statistics.request(Command::ChannelStats);
     let private: Vec<Receiver> = channels
         .channels()
         .iter()
         .map(|channel| Receiver::Private(channel.private))
         .collect();
     if binary {
-        return binary_answer(binary::channel_stats(app, &private).await);
+        return binary_answer(binary::channel_stats(site, &private).await);
     }
     let infos: Vec<String> = channels
         .channels()
         .iter()
-        .zip(app.hub.online(&private).await)
+        .zip(site.hub.online(&private).await)
         .filter(|(_, is_online)| *is_online)
         .map(|(channel, _)| format!(r#"{{"channel":"{}","subscribers":1}}"#, channel.private))
         .collect();
@@ -204,9 +209,9 @@ impl From<Uncollected> for Response<Body> {
     }
 }
 
-async fn collect(app: &App, body: Incoming) -> Result<Bytes, Uncollected> {
-    let limit = app.config.push.limits.max_payload;
-    let mut body = Streamed::new(body, app.config.server.body_timeout);
+async fn collect(site: &Site, body: Incoming) -> Result<Bytes, Uncollected> {
+    let limit = site.config.push.limits.max_payload;
+    let mut body = Streamed::new(body, site.server.body_timeout);
     // Copied, because a message may be kept: a piece of the connection's buffer would keep all of it.
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {

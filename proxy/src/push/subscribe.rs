@@ -13,7 +13,6 @@ use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::status::Status;
 use tokio::time::timeout;
 
-use super::statistics::Transport;
 use super::{
     LAST_MESSAGE_ID, answer, binary_answer, channels, expose_last_id, poll_refusal, query,
     websocket::{self, handshake},
@@ -22,16 +21,21 @@ use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
-use crate::server::Core;
+use crate::site::Site;
+use crate::statistics::Transport;
 
 /// The date for which the browser's client tests a 304.
 const LONG_AGO: &str = "Thu, 01 Jan 1973 11:11:01 GMT";
 
 /// Serves the `sub` paths.
-pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn serve(
+    site: &Arc<Site>,
+    core: usize,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let query = query(&request);
-    let mut channels = channels(query, &core.app.signature, Role::Subscriber);
-    if let Some(guests) = core.app.guest_push() {
+    let mut channels = channels(query, &site.signature, Role::Subscriber);
+    if let Some(guests) = site.guest_push() {
         guests.join(request.headers(), &mut channels);
     }
     let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
@@ -40,11 +44,11 @@ pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Respo
         Some(_) | None => Format::Text,
     };
     if handshake::is_handshake(request.headers()) {
-        return websocket::accept(core, request, channels, mid, format).await;
+        return websocket::accept(site, core, request, channels, mid, format).await;
     }
     match *request.method() {
         Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),
-        Method::GET => poll(core, &channels, mid, format).await,
+        Method::GET => poll(site, core, &channels, mid, format).await,
         Method::OPTIONS => preflight(),
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
@@ -52,13 +56,14 @@ pub(crate) async fn serve(core: &Arc<Core>, request: Request<Incoming>) -> Respo
 
 /// The first message, or all that were missed, end a poll; else the time does.
 async fn poll(
-    core: &Core,
+    site: &Site,
+    core: usize,
     channels: &ChannelList,
     mid: Option<MessageId>,
     format: Format,
 ) -> Response<Body> {
-    let _connected = core.app.statistics.connected(Transport::Poll);
-    let subscribed = core.app.hub.subscribe(core.index, channels, mid).await;
+    let _connected = site.statistics.connected(Transport::Poll);
+    let subscribed = site.subscribe(core, channels, mid).await;
     let Ok((mut subscription, mut missed)) = subscribed else {
         return poll_refusal(Status::NoLastMessages);
     };
@@ -70,7 +75,7 @@ async fn poll(
     }
     let mut queued = Vec::new();
     match timeout(
-        core.app.config.push.poll_timeout,
+        site.config.push.poll_timeout,
         subscription.next(&mut queued),
     )
     .await
@@ -82,8 +87,9 @@ async fn poll(
             messages(&first, missed, format)
         }
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
+        Ok(Err(Closed::Unproven)) => poll_refusal(Status::WrongChannelId),
         Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => {
-            nothing_new(core, &subscription, mid).await
+            nothing_new(site, &subscription, mid).await
         }
     }
 }
@@ -110,14 +116,13 @@ fn messages(first: &[Arc<Message>], rest: Missed, format: Format) -> Response<Bo
 /// Nothing came. Without a `mid` the answer names the newest stored id, but none that was given while
 /// the poll waited: such a message did not make it into this answer, and must be in the next.
 async fn nothing_new(
-    core: &Core,
+    site: &Site,
     subscription: &Subscription,
     mid: Option<MessageId>,
 ) -> Response<Body> {
     let last = match mid {
         Some(mid) => Some(mid),
-        None => core
-            .app
+        None => site
             .hub
             .last_id(subscription.receivers())
             .await

@@ -19,12 +19,12 @@ use pullgate_compat::wire::Rights;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::binary::{self, Outcome, Refused};
-use super::statistics::Transport;
 use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
-use crate::server::{Core, Counted};
+use crate::site::Site;
+use crate::statistics::Transport;
 use socket::{Broken, Socket, Step};
 
 /// How long a closing client may take to close its side.
@@ -46,7 +46,8 @@ enum End {
 /// Answers the handshake and serves the connection in a task of its own. Whoever is told that the websocket is
 /// open listens already: the site may publish at once.
 pub(crate) async fn accept(
-    core: &Arc<Core>,
+    site: &Arc<Site>,
+    core: usize,
     mut request: Request<Incoming>,
     channels: ChannelList,
     mid: Option<MessageId>,
@@ -59,19 +60,19 @@ pub(crate) async fn accept(
     let subscribed = match channels.is_empty() {
         true => Err(Status::WrongChannelId),
         false => {
-            let subscribed = core.app.hub.subscribe(core.index, &channels, mid).await;
+            let subscribed = site.subscribe(core, &channels, mid).await;
             subscribed.map_err(|_| Status::NoLastMessages)
         }
     };
-    let core = Arc::clone(core);
+    let site = Arc::clone(site);
     let rights = Rights::Untrusted {
         sender: channels.sender(),
     };
     let upgrade = hyper::upgrade::on(&mut request);
     // The HTTP connection ends with the upgrade; the socket goes on to count.
-    let counted = Counted::new(&core.app);
+    let counted = site.connections.count();
     tokio::spawn(async move {
-        serve(core, upgrade, subscribed, rights, format).await;
+        serve(site, upgrade, subscribed, rights, format).await;
         drop(counted);
     });
     accepted.into()
@@ -79,18 +80,18 @@ pub(crate) async fn accept(
 
 /// An idle connection costs what this future takes. So what it seldom does is boxed while it does it.
 async fn serve(
-    core: Arc<Core>,
+    site: Arc<Site>,
     upgrade: OnUpgrade,
     subscribed: Result<Subscribed, Status>,
     rights: Rights,
     format: Format,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
-    let Some(socket) = Socket::new(upgraded, core.app.config.push.limits.max_payload) else {
+    let Some(socket) = Socket::new(upgraded, site.config.push.limits.max_payload) else {
         return tracing::error!("a websocket is not on a connection of ours");
     };
     let mut client = Client {
-        core,
+        site,
         socket,
         rights,
         format,
@@ -107,7 +108,7 @@ async fn serve(
 
 /// One client's end of the connection.
 struct Client {
-    core: Arc<Core>,
+    site: Arc<Site>,
     socket: Socket,
     rights: Rights,
     format: Format,
@@ -124,12 +125,12 @@ struct Listening {
 impl Client {
     /// Everything between the handshake and the end.
     async fn converse(&mut self, (subscription, missed): Subscribed) -> End {
-        let core = Arc::clone(&self.core);
-        let _connected = core.app.statistics.connected(Transport::Websocket);
+        let site = Arc::clone(&self.site);
+        let _connected = site.statistics.connected(Transport::Websocket);
         let mut listening = Listening {
             subscription,
             answered: true,
-            next_ping: Instant::now() + core.app.config.push.ping_interval,
+            next_ping: Instant::now() + site.config.push.ping_interval,
         };
         match Box::pin(self.catch_up(missed, &mut listening)).await {
             Err(end) => end,
@@ -163,7 +164,7 @@ impl Client {
         let is_idle = self.socket.is_idle();
         let until = match is_idle {
             true => listening.next_ping,
-            false => self.socket.silent_since() + self.core.app.config.server.send_timeout,
+            false => self.socket.silent_since() + self.site.server.send_timeout,
         };
         let mut queued = Vec::new();
         tokio::select! {
@@ -182,7 +183,7 @@ impl Client {
                     return Err(End::Silent);
                 }
                 self.socket.frame(Opcode::Ping, b"ws ping");
-                listening.next_ping = Instant::now() + self.core.app.config.push.ping_interval;
+                listening.next_ping = Instant::now() + self.site.config.push.ping_interval;
             }
         }
         listening.subscription.count_outside(self.socket.waiting());
@@ -208,7 +209,7 @@ impl Client {
 
     /// Carries out what a client asks for in binary mode; an answer, if there is one.
     async fn carry_out(&self, request: Vec<u8>) -> Result<Option<Vec<u8>>, End> {
-        match binary::carry_out(&self.core.app, &request, self.rights, None).await {
+        match binary::carry_out(&self.site, &request, self.rights, None).await {
             Ok(Outcome::Published) => Ok(None),
             Ok(Outcome::Answer(batch)) => Ok(Some(batch)),
             Err(Refused::Status(status)) => Err(refused(status)),
@@ -273,6 +274,7 @@ fn given_up(why: Closed) -> End {
         Closed::Evicted => refused(Status::TooManyConnections),
         Closed::TooSlow => closed(CloseCode::TRY_AGAIN, "Too slow"),
         Closed::Drained => closed(CloseCode::AWAY, ""),
+        Closed::Unproven => refused(Status::WrongChannelId),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
@@ -12,10 +12,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::listen::Bound;
-use super::stream::Stream;
-use super::{App, Core, connection, stopped};
-use crate::config::Role;
-use crate::hub::unix_time;
+use super::{Core, connection, stopped};
+use crate::config::{Listener, Role};
+use crate::error::{Answer, Error};
+use crate::log::once_a_second;
+use crate::net::Stream;
 
 /// Descriptors that a core opens beside its connections: its poll, its timers, a file of history.
 const PER_CORE: usize = 8;
@@ -23,14 +24,19 @@ const PER_CORE: usize = 8;
 /// How long a client that is turned away may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
-    Content-Length: 21\r\nRetry-After: 1\r\nConnection: close\r\n\r\nToo many connections.";
+/// The second in which the log was last told that not all get in.
+static TOLD: AtomicU64 = AtomicU64::new(0);
 
 /// How many connections there may be.
 #[derive(Debug)]
 pub(crate) struct Room {
-    max: usize,
-    /// Those beyond, who are being told so.
+    /// What the file descriptors allow.
+    possible: usize,
+    /// What is allowed. A reload may change it.
+    max: AtomicUsize,
+    /// What clients beyond are told,
+    no_room: Vec<u8>,
+    /// and how many at a time.
     farewells: Arc<Semaphore>,
 }
 
@@ -44,33 +50,44 @@ impl Room {
         let free = usize::try_from(limit)
             .unwrap_or(usize::MAX)
             .saturating_sub(open + cores * PER_CORE);
-        let possible = (free / 4 * 3).max(1);
+        let room = Self {
+            possible: (free / 4 * 3).max(1),
+            max: AtomicUsize::new(0),
+            no_room: no_room(),
+            farewells: Arc::new(Semaphore::new((free / 16).clamp(1, 1024))),
+        };
+        room.set_max(configured);
+        room
+    }
+
+    pub(super) fn set_max(&self, configured: usize) {
+        let possible = self.possible;
         if configured > possible {
             tracing::warn!(
                 possible,
                 "server.max_connections is more than the limit on open files allows"
             );
         }
-        Self {
-            max: match configured {
-                0 => possible,
-                configured => configured.min(possible),
-            },
-            farewells: Arc::new(Semaphore::new((free / 16).clamp(1, 1024))),
-        }
+        let max = match configured {
+            0 => possible,
+            configured => configured.min(possible),
+        };
+        self.max.store(max, Ordering::Relaxed);
     }
 
     pub(super) fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
     }
 
     /// Tells a client that there is no room, and waits a little for it to have read that: closing at once would
     /// take the answer away from one that is still sending.
     fn turn_away(&self, mut stream: Stream) {
-        let max = self.max;
-        once_a_second(|| tracing::warn!(max, "there is no room: clients get 503"));
+        let max = self.max();
+        once_a_second(&TOLD, || {
+            tracing::warn!(max, "{}: they get 503", Error::NoRoom);
+        });
         // Nothing was written before, so the kernel has room for it.
-        let _ = stream.write_now(NO_ROOM);
+        let _ = stream.write_now(&self.no_room);
         if stream.is_reserved() {
             return;
         }
@@ -90,8 +107,13 @@ impl Room {
     }
 }
 
-pub(super) async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Receiver<bool>) {
-    let role = socket.role;
+/// Accepts until the listener is closed, whose sender is dropped then, or the process is to stop.
+pub(super) async fn accept(
+    core: Arc<Core>,
+    socket: Bound,
+    mut serves: watch::Receiver<Arc<Listener>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let listener = match socket.accepting() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener could not start"),
@@ -99,21 +121,29 @@ pub(super) async fn accept(core: Arc<Core>, socket: Bound, mut stop: watch::Rece
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            changed = serves.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
             () = stopped(&mut stop) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
+                let serves = Arc::clone(&serves.borrow());
                 // The administrator gets in when nobody else does.
-                let is_full = core.app.connections.load(Ordering::Relaxed) >= core.room.max;
-                if role != Role::Admin && (is_full || stream.is_reserved()) {
+                let is_full = core.process.connections.open() >= core.room.max();
+                if serves.role != Role::Admin && (is_full || stream.is_reserved()) {
                     core.room.turn_away(stream);
                 } else {
-                    take_in(&core, stream, peer, role, &stop);
+                    take_in(&core, stream, peer, &serves, &stop);
                 }
             }
             Err(error) => {
                 // Mostly "too many open files": others must close before it gets better.
-                once_a_second(|| tracing::warn!(%error, "a connection could not be accepted"));
+                once_a_second(
+                    &TOLD,
+                    || tracing::warn!(%error, "a connection could not be accepted"),
+                );
                 sleep(Duration::from_millis(50)).await;
             }
         }
@@ -124,39 +154,36 @@ fn take_in(
     core: &Arc<Core>,
     stream: Stream,
     peer: IpAddr,
-    role: Role,
+    serves: &Arc<Listener>,
     stop: &watch::Receiver<bool>,
 ) {
-    let counted = Counted::new(&core.app);
-    let serving = connection::serve(Arc::clone(core), stream, peer, role, stop.clone());
+    let counted = core.process.connections.count();
+    let serving = connection::serve(
+        Arc::clone(core),
+        stream,
+        peer,
+        Arc::clone(serves),
+        stop.clone(),
+    );
     tokio::spawn(async move {
         serving.await;
         drop(counted);
     });
 }
 
-/// There may be thousands of the same event in one second.
-fn once_a_second(log: impl FnOnce()) {
-    static TOLD: AtomicU64 = AtomicU64::new(0);
-    let now = unix_time().as_secs();
-    if TOLD.swap(now, Ordering::Relaxed) != now {
-        log();
-    }
-}
-
-/// One connection in `App::connections`, which a stop waits for.
-#[derive(Debug)]
-pub(crate) struct Counted(Arc<App>);
-
-impl Counted {
-    pub(crate) fn new(app: &Arc<App>) -> Self {
-        app.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(app))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
+/// What a client reads for which there is no room.
+fn no_room() -> Vec<u8> {
+    let Answer {
+        status,
+        sentence,
+        retry_after,
+        ..
+    } = Error::NoRoom.answer();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nRetry-After: {}\r\n\
+         Connection: close\r\n\r\n{sentence}",
+        sentence.len(),
+        retry_after.unwrap_or(1)
+    )
+    .into()
 }

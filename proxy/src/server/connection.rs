@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::{Either, FutureExt, TryFutureExt};
-use http::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
-use super::stream::Stream;
-use super::watched::{Watch, Watched};
-use super::{Core, request, stopped};
-use crate::config::Role;
+use super::request::Arrival;
+use super::{Core, stopped};
+use crate::config::Listener;
+use crate::net::Stream;
+use crate::net::watched::{Watch, Watched};
 use crate::push;
 use crate::route::Route;
 
@@ -33,22 +33,19 @@ pub(super) async fn serve(
     core: Arc<Core>,
     stream: Stream,
     peer: IpAddr,
-    role: Role,
+    listener: Arc<Listener>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let header_timeout = core.app.config.server.header_timeout;
-    let send_timeout = core.app.config.server.send_timeout;
+    let server = Arc::clone(&core.process.serving().server);
+    let (header_timeout, send_timeout) = (server.header_timeout, server.send_timeout);
     let watch = Watch::default();
     let told = watch.clone();
     let service = service_fn(move |incoming| {
         told.request(&incoming);
-        let route = Route::of(
-            role,
-            &core.app.config.push.paths,
-            Request::uri(&incoming).path(),
-        );
-        let answer = request::answer(Arc::clone(&core), role, route, peer, incoming);
-        if matches!(route, Route::Publish | Route::Rest | Route::Login) {
+        let arrival = Arrival::of(&core, &listener, peer, &incoming);
+        let route = arrival.route;
+        let answer = arrival.answer(incoming);
+        if matches!(route, Route::Publish | Route::ClientPublish | Route::Login) {
             // PHP often closes without waiting for the answer. hyper then drops the future it was
             // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
             Either::Left(

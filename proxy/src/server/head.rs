@@ -39,6 +39,14 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Error> {
     Ok(())
 }
 
+/// The host that a request is for: the target's, where it names one (RFC 9112 3.2.2). Empty if there is none, or none
+/// that is text: such a request is refused.
+pub(super) fn host<B>(request: &Request<B>) -> &str {
+    let named = request.uri().authority().map(|named| named.as_str());
+    let header = || request.headers().get(header::HOST)?.to_str().ok();
+    named.or_else(header).unwrap_or_default()
+}
+
 /// Whether nginx takes this for a host: sites build paths and links of it. User information, which no `Host` has,
 /// is refused as well.
 fn is_host(host: &[u8]) -> bool {

@@ -9,18 +9,15 @@ use std::path::Path;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::stream::Stream;
 use crate::config::{Address, Listener, Role};
+use crate::net::Stream;
 
 /// Connections that may wait to be accepted: a whole site's browsers after a restart.
 const BACKLOG: i32 = 4096;
 
 /// A bound listener that no runtime knows yet.
 #[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) role: Role,
-    socket: BoundSocket,
-}
+pub(crate) struct Bound(BoundSocket);
 
 #[derive(Debug)]
 enum BoundSocket {
@@ -67,14 +64,11 @@ pub(crate) fn bind(listener: &Listener, cores: usize) -> Result<Vec<Bound>, List
             .unwrap_or_default(),
         Some(BoundSocket::Unix(_)) | None => String::from("unix"),
     };
-    tracing::info!("listening role={role} address={address}");
-    Ok(sockets
-        .into_iter()
-        .map(|socket| Bound {
-            role: listener.role,
-            socket,
-        })
-        .collect())
+    match &listener.site {
+        Some(site) => tracing::info!("listening role={role} site={site} address={address}"),
+        None => tracing::info!("listening role={role} address={address}"),
+    }
+    Ok(sockets.into_iter().map(Bound).collect())
 }
 
 fn bind_tcp(address: SocketAddr, cores: usize) -> io::Result<Vec<BoundSocket>> {
@@ -122,7 +116,7 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Vec<BoundSocket>> {
 impl Bound {
     /// Hands the socket to the runtime of this thread.
     pub(crate) fn accepting(self) -> io::Result<Accepting> {
-        match self.socket {
+        match self.0 {
             BoundSocket::Tcp(socket) => TcpListener::from_std(socket).map(Accepting::Tcp),
             BoundSocket::Unix(socket) => UnixListener::from_std(socket).map(Accepting::Unix),
         }

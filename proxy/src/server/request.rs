@@ -1,4 +1,4 @@
-//! One request's way: head checked, visitor known, route chosen, answered, logged.
+//! One request's way: site and route found, head checked, visitor known, answered, logged.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,154 +10,196 @@ use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tracing::Level;
 
-use super::{Core, Counted, head, rest};
+use super::{Core, for_guests, head};
 use crate::admin;
-use crate::body::Body;
-use crate::config::Role;
+use crate::body::{Body, request::RequestBody};
+use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
-use crate::guest;
+use crate::guest::pull_config;
+use crate::process::Serving;
 use crate::push::{self, websocket::handshake};
 use crate::route::Route;
-use crate::upstream::{self, headers, tunnel, upload::RequestBody, visitor::Visitor};
+use crate::site::Site;
+use crate::upstream::{self, headers, pool::Pool, tunnel, visitor::Visitor};
 
 /// By this header of an answer the site says that the visitor is no guest any more.
 const RELEASE: &str = "pull-user-release";
 
-/// Answers one request; every error becomes one response and one log line.
-pub(crate) async fn answer(
+/// A request as it has come: what is served now, and whose it is.
+pub(crate) struct Arrival {
     core: Arc<Core>,
+    serving: Arc<Serving>,
+    /// `None` if no site has its host, or if it came to the administrator.
+    site: Option<Arc<Site>>,
     role: Role,
-    route: Route,
     peer: IpAddr,
-    request: Request<Incoming>,
-) -> Response<Body> {
-    let started = Instant::now();
-    let visitor = Visitor::of(
-        peer,
-        request.headers(),
-        &core.app.config.server.trusted_proxies,
-    );
-    let line = core.app.config.log.access.then(|| {
-        let path = request
-            .uri()
-            .path_and_query()
-            .map_or("*", |target| target.as_str());
-        (request.method().clone(), path.to_owned())
-    });
-    let response = match dispatch(&core, role, route, peer, &visitor, request).await {
-        Ok(response) => response,
-        Err(error) => page(&error),
-    };
-    if let Some((method, uri)) = line {
-        tracing::info!(
-            target: "access",
-            client = %visitor.address,
-            %method,
-            uri,
-            status = response.status().as_u16(),
-            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        );
-    }
-    response
+    pub(crate) route: Route,
 }
 
-async fn dispatch(
-    core: &Arc<Core>,
-    role: Role,
-    route: Route,
-    peer: IpAddr,
-    visitor: &Visitor,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Error> {
-    head::check(&request)?;
-    let push = &core.app.config.push;
-    let trusted = role == Role::Publish || visitor.address.is_in(&push.publish_allow);
-    match route {
-        Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
-        Route::Publish
-        | Route::Stat
-        | Route::Rest
-        | Route::Control
-        | Route::Login
-        | Route::NotFound
-            if handshake::is_handshake(request.headers()) =>
-        {
-            Ok(handshake::Refused::Path.into())
-        }
-        Route::Publish => Ok(push::publish::serve(&core.app, request).await),
-        Route::Rest => Ok(push::publish::serve_clients(&core.app, request).await),
-        Route::Subscribe => Ok(push::subscribe::serve(core, request).await),
-        Route::Stat => Ok(push::statistics::serve(&core.app, &request).await),
-        Route::Control => Ok(push::publish::refuse_order(&core.app, request).await),
-        Route::Login => Ok(push::login::serve(&core.app, &request).await),
-        Route::Pullgate => match core.app.guest_push() {
-            Some(guests) => Ok(rest::pullgate(core, guests, request).await),
-            None => site(core, peer, visitor, request).await,
-        },
-        Route::Site => site(core, peer, visitor, request).await,
-        Route::Admin => Ok(admin::serve(&core.app, request).await),
-        Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
-    }
-}
-
-/// On to the site, as the visitor that we know.
-async fn site(
-    core: &Core,
-    peer: IpAddr,
-    visitor: &Visitor,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Error> {
-    let (mut parts, body) = request.into_parts();
-    let websocket = tunnel::wants_websocket(&parts);
-    let guest = &core.app.config.guest;
-    headers::remove_hop_by_hop(&mut parts.headers);
-    headers::remove_forged(&mut parts.headers, &[&guest.header, &guest.token_header]);
-    parts.headers.remove(header::EXPECT);
-    add_host(&mut parts, core);
-    headers::add_forwarded(&mut parts.headers, peer, visitor);
-    let cookie = core
-        .app
-        .guests
-        .as_ref()
-        .and_then(|guests| guests.identify(&mut parts, visitor));
-
-    let mut response = if websocket {
-        {
-            let request = Request::from_parts(parts, body);
-            tunnel::forward(&core.pool, request, Counted::new(&core.app)).await?
-        }
-    } else {
-        let mut response = match core.app.guest_push() {
-            Some(guests) if guest::rest::may_be(&parts) => {
-                rest::config(core, guests, parts, body).await?
-            }
-            Some(_) | None => {
-                let body = RequestBody::of(body, core.app.config.server.body_timeout);
-                upstream::forward(&core.pool, parts, body).await?
+impl Arrival {
+    /// Finds the site and the route of a request that came to `listener`.
+    pub(crate) fn of<B>(
+        core: &Arc<Core>,
+        listener: &Listener,
+        peer: IpAddr,
+        request: &Request<B>,
+    ) -> Self {
+        let serving = core.process.serving();
+        let site = match listener.role {
+            Role::Admin => None,
+            Role::Site | Role::Publish => {
+                let host = head::host(request);
+                let name = listener.site.as_deref();
+                serving.sites.find(name, host).map(Arc::clone)
             }
         };
-        headers::remove_hop_by_hop(response.headers_mut());
-        response
-    };
-    *response.version_mut() = http::Version::HTTP_11;
-    if let Some(guests) = &core.app.guests {
-        if response.headers_mut().remove(RELEASE).is_some() {
-            guests.let_go(&mut response);
-        } else if let Some(cookie) = cookie {
-            guests.set_cookie(&mut response, cookie);
+        let route = match &site {
+            Some(site) => {
+                let paths = &site.config.push.paths;
+                Route::of(listener.role, paths, request.uri().path())
+            }
+            None => Route::of_no_site(listener.role),
+        };
+        Self {
+            core: Arc::clone(core),
+            serving,
+            site,
+            role: listener.role,
+            peer,
+            route,
         }
     }
-    Ok(response)
+
+    /// Answers the request; every error becomes one response and one log line.
+    pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        let started = Instant::now();
+        let trusted = &self.serving.server.trusted_proxies;
+        let visitor = Visitor::of(self.peer, request.headers(), trusted);
+        let line = self.serving.access_log.then(|| {
+            let path = request
+                .uri()
+                .path_and_query()
+                .map_or("*", |target| target.as_str());
+            (request.method().clone(), path.to_owned())
+        });
+        let response = match self.dispatch(&visitor, request).await {
+            Ok(response) => response,
+            Err(error) => page(&error),
+        };
+        if let Some((method, uri)) = line {
+            let site = self.site.as_ref().map(|site| site.config.name.as_str());
+            tracing::info!(
+                target: "access",
+                site = site.filter(|name| !name.is_empty()),
+                client = %visitor.address,
+                %method,
+                uri,
+                status = response.status().as_u16(),
+                ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            );
+        }
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        visitor: &Visitor,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Error> {
+        head::check(&request)?;
+        let Some(site) = &self.site else {
+            return match self.role {
+                Role::Admin => Ok(admin::serve(&self.core.process, request).await),
+                Role::Site | Role::Publish => Err(Error::Misdirected),
+            };
+        };
+        let core = self.core.index;
+        let trusted =
+            self.role == Role::Publish || visitor.address.is_in(&site.config.push.publish_allow);
+        match self.route {
+            Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
+            Route::Publish
+            | Route::Stat
+            | Route::ClientPublish
+            | Route::Control
+            | Route::Login
+            | Route::NotFound
+                if handshake::is_handshake(request.headers()) =>
+            {
+                Ok(handshake::Refused::Path.into())
+            }
+            Route::Publish => Ok(push::publish::serve(site, request).await),
+            Route::ClientPublish => Ok(push::publish::serve_clients(site, request).await),
+            Route::Subscribe => Ok(push::subscribe::serve(site, core, request).await),
+            Route::Stat => Ok(push::statistics::serve(site, &request).await),
+            Route::Control => Ok(push::publish::refuse_order(site, request).await),
+            Route::Login => Ok(push::login::serve(site, &request).await),
+            Route::GuestScript | Route::Events | Route::Pullgate => match site.guest_push() {
+                Some(guests) => {
+                    Ok(for_guests::serve(site, core, guests, self.route, request).await)
+                }
+                None => self.forward(site, visitor, request).await,
+            },
+            Route::Site => self.forward(site, visitor, request).await,
+            Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
+        }
+    }
+
+    /// On to the site's back end, as the visitor that we know.
+    async fn forward(
+        &self,
+        site: &Site,
+        visitor: &Visitor,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Error> {
+        let pool = site.pool(self.core.index);
+        let (mut parts, body) = request.into_parts();
+        let websocket = tunnel::wants_websocket(&parts);
+        let guest = &site.config.guest;
+        headers::remove_hop_by_hop(&mut parts.headers);
+        headers::remove_forged(&mut parts.headers, &[&guest.header, &guest.token_header]);
+        parts.headers.remove(header::EXPECT);
+        add_host(&mut parts, pool);
+        headers::add_forwarded(&mut parts.headers, self.peer, visitor);
+        let guests = site.guests.as_ref();
+        let cookie = guests.and_then(|guests| guests.identify(&mut parts, visitor));
+
+        let mut response = if websocket {
+            let request = Request::from_parts(parts, body);
+            tunnel::forward(pool, request, site.connections.count()).await?
+        } else {
+            let mut response = match site.guest_push() {
+                Some(guests) if pull_config::may_be(&parts) => {
+                    for_guests::config(site, pool, guests, parts, body).await?
+                }
+                Some(_) | None => {
+                    let body = RequestBody::of(body, site.server.body_timeout);
+                    upstream::forward(pool, parts, body).await?
+                }
+            };
+            headers::remove_hop_by_hop(response.headers_mut());
+            response
+        };
+        *response.version_mut() = http::Version::HTTP_11;
+        if let Some(guests) = guests {
+            if response.headers_mut().remove(RELEASE).is_some() {
+                guests.let_go(&mut response);
+            } else if let Some(cookie) = cookie {
+                guests.set_cookie(&mut response, cookie);
+            }
+        }
+        Ok(response)
+    }
 }
 
 /// HTTP/1.1 to the site needs a Host, which the client may have named in the target, or not at all (HTTP/1.0).
-fn add_host(parts: &mut request::Parts, core: &Core) {
+fn add_host(parts: &mut request::Parts, pool: &Pool) {
     if parts.headers.contains_key(header::HOST) {
         return;
     }
     let host = match parts.uri.authority() {
         Some(authority) => HeaderValue::try_from(authority.as_str()),
-        None => HeaderValue::try_from(core.pool.host()),
+        None => HeaderValue::try_from(pool.host()),
     };
     if let Ok(host) = host {
         parts.headers.insert(header::HOST, host);
@@ -171,6 +213,7 @@ fn page(error: &Error) -> Response<Body> {
         sentence,
         level,
         closes,
+        retry_after,
     } = error.answer();
     let mut id = [0; 8];
     // Without randomness the page still says what happened.
@@ -194,6 +237,9 @@ fn page(error: &Error) -> Response<Body> {
     );
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
     if closes {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

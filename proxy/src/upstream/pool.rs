@@ -2,8 +2,8 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use http::Response;
 use hyper::body::Incoming;
@@ -14,32 +14,22 @@ use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{self, timeout, timeout_at};
 
-use super::upload::{RequestBody, Upload};
+use crate::body::lease::{Idle, Lease};
+use crate::body::request::{RequestBody, Upload};
 use crate::config::{Origin, Upstream};
 use crate::error::Error;
-use crate::server::stream::Stream;
+use crate::net::Stream;
 
 /// Lines in the head of a response: hyper takes 100 by itself, and a site may set more cookies.
 const MAX_HEADERS: usize = 256;
 
 type Sent = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>;
 
-/// Connections nobody uses, the last used behind.
-type Idle = Mutex<Vec<(Instant, SendRequest<RequestBody>)>>;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pool {
     config: Upstream,
     idle: Arc<Idle>,
-}
-
-/// A connection in use; dropped without [`Lease::give_back`] it is closed.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    pub(crate) sender: SendRequest<RequestBody>,
-    max_idle: usize,
-    home: Arc<Idle>,
 }
 
 impl Pool {
@@ -145,23 +135,6 @@ impl Pool {
     }
 
     fn lease(&self, sender: SendRequest<RequestBody>) -> Lease {
-        Lease {
-            sender,
-            max_idle: self.config.max_idle,
-            home: Arc::clone(&self.idle),
-        }
-    }
-}
-
-impl Lease {
-    /// The answer was read to its end: the connection may serve another request. One that is still
-    /// taking a request body, or was told to close, is not ready and goes.
-    pub(crate) fn give_back(self) {
-        if self.sender.is_ready() {
-            let mut idle = self.home.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < self.max_idle {
-                idle.push((Instant::now(), self.sender));
-            }
-        }
+        Lease::new(sender, self.config.max_idle, &self.idle)
     }
 }

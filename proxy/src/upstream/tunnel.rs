@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, timeout_at};
 
 use super::pool::Pool;
-use super::upload::RequestBody;
 use crate::body::Body;
+use crate::body::request::RequestBody;
 use crate::error::Error;
 
 /// Whether a request asks for a websocket in the way of RFC 6455: no body, both headers.

@@ -56,9 +56,11 @@ fn site_cookie(s: &mut Section<'_>, own: &str) -> Option<Adopt> {
             BadFormat::Signed(flaw) => s.error("signed", expected(flaw.to_string())),
         })
         .ok()?;
-    let key = SignatureKey::new(algorithm, &key?.0);
+    let key = key?;
+    let signature = SignatureKey::new(algorithm, &key.0);
     Some(Adopt {
         cookie: cookie?,
-        form: SiteCookie::new(format, encoding, key),
+        form: SiteCookie::new(format, encoding, signature),
+        key,
     })
 }

@@ -6,7 +6,9 @@ use super::address::is_exposed;
 use super::report::expected;
 use super::section::Section;
 use super::units::days;
-use crate::config::{Address, Config, Engine, Guest, Listener, Origin, Paths, Role, SameSite};
+use crate::config::{
+    Address, Config, Engine, Guest, Listener, Origin, Paths, Role, SameSite, Site,
+};
 
 /// Browsers cut a cookie's life to this (RFC 6265bis).
 const LONGEST_COOKIE_DAYS: u64 = 400;
@@ -118,11 +120,12 @@ pub(super) fn nodes_agree(file: &Section<'_>, config: &Config) {
         return;
     }
     let own = "is not given: each node makes its own, and";
-    if config.guest.enabled && config.guest.secrets.is_empty() {
+    let lacks = |lacks: fn(&Site) -> bool| config.sites.iter().any(lacks);
+    if lacks(|site| site.guest.enabled && site.guest.secrets.is_empty()) {
         let remark = format!("guest.secrets {own} does not know the others' guests");
         file.warn("history", remark);
     }
-    if config.push.signature_key.is_none() {
+    if lacks(|site| site.push.signature_key.is_none()) {
         let remark = format!("push.signature_key {own} refuses what is signed for the others");
         file.warn("history", remark);
     }

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::address::is_host;
 use super::report::{Mismatch, expected};
 use super::value::Value;
+use crate::history::redis::names::Names;
 
 /// Headers with a meaning: a guest's number there would break the request, or the site's trust.
 const TAKEN: [&str; 24] = [
@@ -160,6 +161,24 @@ pub(super) fn network(value: &Value<'_>) -> Result<IpNet, Mismatch> {
         value.warn("this means everyone: no address is left out");
     }
     Ok(network)
+}
+
+/// What names in Redis begin with.
+pub(super) fn redis_prefix(value: &Value<'_>) -> Result<String, Mismatch> {
+    let form = "letters, digits, \"-\", \"_\", \".\" and \":\", such as \"shop:\"";
+    let prefix = value.text(form)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    if !prefix.chars().all(allowed) {
+        return Err(expected(form));
+    }
+    let (names, push_servers) = (Names::new(prefix, 0, false), Names::default());
+    let taken = names.share_keys(&push_servers) || names.share_channels(&push_servers);
+    match taken && !prefix.is_empty() {
+        true => Err(expected(
+            "what no name without a prefix begins with, such as \"shop:\"",
+        )),
+        false => Ok(prefix.to_owned()),
+    }
 }
 
 /// A tracing filter.

@@ -186,6 +186,9 @@ impl<'a> Reading<'a> {
         let mut warnings = self.warnings.into_inner();
         errors.sort_by_key(Finding::position);
         warnings.sort_by_key(|warning| warning.0.position());
+        // What stands in the defaults of several sites is read for each of them.
+        errors.dedup_by_key(|error| error.to_string());
+        warnings.dedup_by_key(|warning| warning.to_string());
         if errors.is_empty() {
             Ok(warnings)
         } else {

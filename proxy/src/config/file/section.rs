@@ -16,11 +16,21 @@ pub(super) struct Section<'a> {
     reading: &'a Reading<'a>,
     /// `None`: the file does not have it, and everything is at its default.
     table: Option<&'a DeTable<'a>>,
+    /// Where keys that the table does not have are looked for before they are at their default.
+    defaults: Option<Defaults<'a>>,
     /// E.g. `push.limits`; empty for the file itself.
     path: String,
     /// Its header, or the start of the file.
     at: Range<usize>,
     asked: Vec<&'static str>,
+}
+
+/// The table whose keys hold where a site's own has none. Its unknown keys are reported where it is read
+/// itself.
+#[derive(Clone)]
+struct Defaults<'a> {
+    table: &'a DeTable<'a>,
+    path: String,
 }
 
 impl<'a> Section<'a> {
@@ -42,10 +52,16 @@ impl<'a> Section<'a> {
         Self {
             reading,
             table,
+            defaults: None,
             path,
             at,
             asked: Vec::new(),
         }
+    }
+
+    fn over(mut self, defaults: Option<Defaults<'a>>) -> Self {
+        self.defaults = defaults;
+        self
     }
 
     fn finish<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> T {
@@ -56,21 +72,52 @@ impl<'a> Section<'a> {
 
     /// A table inside this one.
     pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
-        let value = self.value(key);
+        self.asked.push(key);
+        let value = self.own(key);
         let table = value.as_ref().and_then(|value| {
             value.checked(|value| {
                 let table = value.node.as_table();
                 table.ok_or_else(|| expected(format!("a table: [{}]", value.key)))
             })
         });
-        let at = value.map_or(0..0, |value| value.span);
-        Self::new(self.reading, table, self.full(key), at).finish(read)
+        let at = value.map_or(self.at.clone(), |value| value.span);
+        let defaults = self.defaults.as_ref().and_then(|defaults| {
+            Some(Defaults {
+                table: defaults.table.get(key)?.get_ref().as_table()?,
+                path: joined(&defaults.path, key),
+            })
+        });
+        Self::new(self.reading, table, self.full(key), at)
+            .over(defaults)
+            .finish(read)
     }
 
     /// A list of tables, `[[key]]`; `None` if there is no such list.
     pub(super) fn sections<T>(
         &mut self,
         key: &'static str,
+        read: impl FnMut(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        self.sections_over(key, None, read)
+    }
+
+    /// The same; what a table does not say, this one says for it.
+    pub(super) fn sections_with_defaults<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnMut(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let defaults = self.table.map(|table| Defaults {
+            table,
+            path: self.path.clone(),
+        });
+        self.sections_over(key, defaults.as_ref(), read)
+    }
+
+    fn sections_over<T>(
+        &mut self,
+        key: &'static str,
+        defaults: Option<&Defaults<'a>>,
         mut read: impl FnMut(&mut Self) -> T,
     ) -> Option<Vec<T>> {
         let value = self.value(key)?;
@@ -88,7 +135,7 @@ impl<'a> Section<'a> {
                 item.key.clone(),
                 item.span.clone(),
             );
-            Some(section.finish(&mut read))
+            Some(section.over(defaults.cloned()).finish(&mut read))
         };
         Some(items.iter().filter_map(read_one).collect())
     }
@@ -96,10 +143,20 @@ impl<'a> Section<'a> {
     /// A key's value, if there is one that is worth looking at.
     pub(super) fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);
+        self.look(key).filter(|value| self.is_meant(value))
+    }
+
+    /// The same, and the defaults do not count.
+    fn own(&self, key: &str) -> Option<Value<'a>> {
         let node = self.table?.get(key)?;
-        let is_table = |node: &DeValue<'_>| node.is_table() || is_tables(node);
-        let guess = !is_table(node.get_ref()) && self.reading.is_guess(&node.span());
-        (!guess).then(|| Value::new(self.reading, self.full(key), node))
+        let value = Value::new(self.reading, self.full(key), node);
+        self.is_meant(&value).then_some(value)
+    }
+
+    /// Not what the parser guessed where the text is no TOML.
+    fn is_meant(&self, value: &Value<'_>) -> bool {
+        let is_table = value.node.is_table() || is_tables(value.node);
+        is_table || !self.reading.is_guess(&value.span)
     }
 
     /// A key read in a way of its own.
@@ -208,9 +265,8 @@ impl<'a> Section<'a> {
         parse: impl Fn(&Value<'a>) -> Result<T, Mismatch>,
     ) -> Vec<T> {
         let list = self.list(key, default, parse);
-        let written = self
-            .table
-            .and_then(|table| table.get(key)?.get_ref().as_array());
+        let written = self.look(key);
+        let written = written.as_ref().and_then(|list| list.node.as_array());
         if written.is_some_and(|items| items.is_empty()) {
             self.error(key, Mismatch::new("an empty list", "at least one entry"));
         }
@@ -219,7 +275,7 @@ impl<'a> Section<'a> {
 
     /// Whether the file says anything about a key.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.table.is_some_and(|table| table.contains_key(key))
+        self.look(key).is_some()
     }
 
     /// An error that shows only in the light of other keys.
@@ -258,15 +314,17 @@ impl<'a> Section<'a> {
     }
 
     fn look(&self, key: &str) -> Option<Value<'a>> {
-        let node = self.table?.get(key)?;
-        Some(Value::new(self.reading, self.full(key), node))
+        let own = self.table.and_then(|table| table.get(key));
+        let (node, path) = match (own, &self.defaults) {
+            (Some(node), _) => (node, &self.path),
+            (None, Some(defaults)) => (defaults.table.get(key)?, &defaults.path),
+            (None, None) => return None,
+        };
+        Some(Value::new(self.reading, joined(path, key), node))
     }
 
     pub(super) fn full(&self, key: &str) -> String {
-        match self.path.as_str() {
-            "" => key.to_owned(),
-            path => format!("{path}.{key}"),
-        }
+        joined(&self.path, key)
     }
 
     fn report_unknown(&self) {
@@ -288,11 +346,20 @@ impl<'a> Section<'a> {
     }
 
     fn name(&self) -> String {
-        match self.path.split_once('[') {
-            Some((list, _)) => format!("[[{list}]]"),
-            None if self.path.is_empty() => "the file".to_owned(),
-            None => format!("[{}]", self.path),
+        let path = self.path.split('[').map(|part| part.split(']').next_back());
+        let path: String = path.flatten().collect();
+        match self.path.ends_with(']') {
+            true => format!("[[{path}]]"),
+            false if path.is_empty() => "the file".to_owned(),
+            false => format!("[{path}]"),
         }
+    }
+}
+
+fn joined(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        path => format!("{path}.{key}"),
     }
 }
 

@@ -176,37 +176,77 @@ fn files_that_cannot_be_read() {
 fn defaults_are_those_of_a_minimal_file() {
     let written = config_of("upstream.url = 'http://127.0.0.1:8080'");
     let origin = "http://127.0.0.1:8080".parse().unwrap();
-    assert_eq!(format!("{:?}", defaults(origin)), format!("{written:?}"));
+    assert_eq!(format!("{:?}", defaults(&origin)), format!("{written:?}"));
 }
 
 #[test]
 fn values_arrive() {
     let config = config_of(&full());
-    let listener = |address: Address, role| Listener { address, role };
+    let listener = |address: &str, role, site: Option<&str>| Listener {
+        address: address.parse().unwrap(),
+        role,
+        site: site.map(str::to_owned),
+    };
     assert_eq!(
         config.listeners,
         [
-            listener("0.0.0.0:8080".parse().unwrap(), Role::Site),
-            listener("127.0.0.1:8895".parse().unwrap(), Role::Publish),
-            listener(
-                "unix:/run/pullgate/admin.sock".parse().unwrap(),
-                Role::Admin
-            ),
+            listener("0.0.0.0:8080", Role::Site, None),
+            listener("127.0.0.1:8895", Role::Publish, Some("shop")),
+            listener("unix:/run/pullgate/admin.sock", Role::Admin, None),
         ]
     );
     assert_eq!(config.server.max_connections, 20_000);
-    assert_eq!(config.upstream.connect_timeout.as_millis(), 500);
-    assert_eq!(config.guest.secrets, [Secret(KEY.to_owned())]);
-    assert_eq!(config.guest.cookie_same_site, SameSite::Strict);
-    assert_eq!(config.guest.header, "x-guest-id");
-    assert_eq!(config.guest.first_id, 1_000_000);
-    assert_eq!(config.guest.adopt[0].cookie, "SITE_GUEST");
-    assert_eq!(config.push.signature_key, Some(Secret(KEY.to_owned())));
-    assert_eq!(config.push.publish_allow, ["10.0.0.5/32".parse().unwrap()]);
-    assert_eq!(config.push.paths.subscribe, ["/push/sub/", "/push/subws/"]);
-    assert_eq!(config.push.limits.subscriber_queue, 1_000_000);
+    assert_eq!(config.sites[0].upstream.connect_timeout.as_millis(), 500);
+    assert_eq!(config.sites[0].guest.secrets, [Secret(KEY.to_owned())]);
+    assert_eq!(config.sites[0].guest.cookie_same_site, SameSite::Strict);
+    assert_eq!(config.sites[0].guest.header, "x-guest-id");
+    assert_eq!(config.sites[0].guest.first_id, 1_000_000);
+    assert_eq!(config.sites[0].guest.adopt[0].cookie, "SITE_GUEST");
+    assert_eq!(
+        config.sites[0].push.signature_key,
+        Some(Secret(KEY.to_owned()))
+    );
+    assert_eq!(
+        config.sites[0].push.publish_allow,
+        ["10.0.0.5/32".parse().unwrap()]
+    );
+    assert_eq!(
+        config.sites[0].push.paths.subscribe,
+        ["/push/sub/", "/push/subws/"]
+    );
+    assert_eq!(config.sites[0].push.limits.subscriber_queue, 1_000_000);
     assert_eq!(config.history.max_memory, 1 << 30);
+    assert_eq!(config.sites[0].name, "shop");
+    assert_eq!(config.listeners[1].site.as_deref(), Some("shop"));
     assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn the_files_tables_are_the_defaults_of_every_site() {
+    let text = fs::read_to_string(root().join("fixtures/config/valid/sites.toml")).unwrap();
+    let sites = config_of(&text).sites;
+    let [shop, blog] = sites.as_slice() else {
+        panic!("{sites:?}");
+    };
+    let hosts: Vec<String> = shop.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["shop.example", "*.shop.example"]);
+    assert!(shop.is_original && !shop.is_default && blog.is_default && !blog.is_original);
+    let of = |value: fn(&super::super::Site) -> u64| (value(shop), value(blog));
+    assert_eq!(of(|s| s.upstream.response_timeout.as_secs()), (600, 60));
+    assert_eq!(of(|s| s.upstream.connect_timeout.as_secs()), (5, 5));
+    assert_eq!(of(|s| s.guest.new_per_minute.into()), (10, 30));
+    assert_eq!(of(|s| s.guest.secrets.len() as u64), (1, 1));
+    assert_eq!(of(|s| s.push.publish_allow.len() as u64), (0, 1));
+    assert_eq!(
+        of(|s| s.push.limits.max_payload as u64),
+        (64 << 10, 1 << 20)
+    );
+    assert_eq!(
+        of(|s| s.push.limits.message_ttl.as_secs()),
+        (43_200, 43_200)
+    );
+    assert_eq!(shop.redis.names, RedisNames::new("", 0, true));
+    assert_eq!(blog.redis.names, RedisNames::new("blog:", 0, false));
 }
 
 #[test]
@@ -216,7 +256,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     let (config, _) = read_text(text, Path::new("/etc/pullgate/pullgate.toml")).unwrap();
     assert_eq!(config.server.state_dir, Path::new("/etc/pullgate/state"));
     let origin = Origin::Unix("/etc/pullgate/site.sock".into());
-    assert_eq!(config.upstream.origin, origin);
+    assert_eq!(config.sites[0].upstream.origin, origin);
     let address = Address::Unix("/etc/pullgate/l.sock".into());
     assert_eq!(config.listeners[0].address, address);
 }
@@ -228,7 +268,7 @@ fn a_secret_in_a_file_loses_one_newline() {
         fs::write(folder.path().join("key"), contents).unwrap();
         let text = "upstream.url = 'http://a'\npush.signature_key = 'file:key'";
         let (config, _) = read_text(text, &folder.path().join("pullgate.toml")).unwrap();
-        config.push.signature_key.unwrap().0
+        config.sites[0].push.signature_key.clone().unwrap().0
     };
     assert_eq!(key_in("k"), "k");
     assert_eq!(key_in("k\n"), "k");
@@ -277,7 +317,7 @@ fn every_key_is_documented() {
     let docs = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let tables = [
         "listener", "paths", "limits", "server", "upstream", "guest", "adopt", "push", "history",
-        "log",
+        "log", "site",
     ];
     let documented = |key: &&str| docs.contains(&format!("| `{key}` |")) || tables.contains(key);
     let missing: Vec<_> = all_keys()

@@ -71,6 +71,19 @@ impl<'a> Value<'a> {
         self.reading.error(span, self.show(), &self.key, problem);
     }
 
+    /// About a key of this table, whether it is there or not.
+    pub(super) fn error_of(&self, key: &str, mismatch: Mismatch) {
+        let full = format!("{}.{key}", self.key);
+        match self.node.as_table().and_then(|table| table.get(key)) {
+            Some(node) => Self::new(self.reading, full, node).error(mismatch),
+            None => {
+                let problem = mismatch.into_problem(|| "nothing".to_owned());
+                let at = self.span.clone();
+                self.reading.error(at, Show::Group, &full, problem);
+            }
+        }
+    }
+
     pub(super) fn warn(&self, remark: impl Into<String>) {
         let span = self.span.clone();
         let remark = remark.into();

@@ -10,9 +10,6 @@ use crate::history::Unavailable;
 use crate::history::redis::{Counter, Redis};
 use crate::state::{GUEST_IDS, State, StateError};
 
-/// The counter that nodes share.
-const SHARED_COUNTER: &str = "pullgate:guest_ids";
-
 /// Where blocks come from.
 pub(super) struct Source {
     pub(super) state: Arc<State>,
@@ -84,7 +81,6 @@ impl Source {
     fn raise(&self, known: &Known, by: u64) -> Result<Heard, Unreserved> {
         let heard = self.state.raise(GUEST_IDS, 0, 0)?;
         let counter = Counter {
-            key: SHARED_COUNTER,
             at_least: heard.max(known.number),
             margin: match heard < known.number {
                 true => known.margin,

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::store::{Entry, Store};
 use super::{Durability, FORGETFUL, Progress, Shared};
-use crate::hub::unix_time;
+use crate::clock::unix_time;
 
 /// Between syncs with `durability = "interval"`: what a crash of the machine may take.
 const SYNC_INTERVAL: Duration = Duration::from_millis(50);

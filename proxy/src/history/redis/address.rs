@@ -1,9 +1,11 @@
-//! `history.redis_url`: where Redis is, or whom to ask for it.
+//! `history.redis_url` and `history.redis_prefix`: which Redis, or whom to ask for it, and what there is ours.
 
 use std::fmt;
 
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsMode};
+
+use super::names::Names;
 
 /// What a Sentinel listens on if nothing else is said.
 const SENTINEL_PORT: u16 = 26379;
@@ -32,9 +34,34 @@ pub(crate) struct Sentinels {
     tls: bool,
 }
 
+/// Where a site's messages are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) address: Address,
+    pub(crate) names: Names,
+}
+
+impl Place {
+    /// Whether the one may read or hear what is the other's.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let (address, names) = (&self.address, &self.names);
+        let same_database = address.database() == other.address.database();
+        address.is_same_server(&other.address)
+            && (names.share_channels(&other.names)
+                || (same_database && names.share_keys(&other.names)))
+    }
+}
+
 /// Not an address of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoAddress;
+
+/// All of it but user and password.
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same_server(other) && self.database() == other.database()
+    }
+}
 
 impl Address {
     /// Reads a URL of one of the schemes `redis`, `rediss`, `redis+unix`, `unix`, `redis+sentinel` and
@@ -49,6 +76,27 @@ impl Address {
                 Ok(Self::Server(Box::new(server)))
             }
             _ => Err(NoAddress),
+        }
+    }
+
+    /// As far as the addresses tell.
+    fn is_same_server(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sentinels(one), Self::Sentinels(other)) => {
+                // Most masters have one and the same name.
+                let shared = |host: &_| other.hosts.contains(host);
+                one.master == other.master && one.hosts.iter().any(shared)
+            }
+            _ => self.to_string() == other.to_string(),
+        }
+    }
+
+    /// The number of the database.
+    pub(crate) fn database(&self) -> i64 {
+        match self {
+            Self::Local => 0,
+            Self::Server(server) => server.redis_settings().db(),
+            Self::Sentinels(sentinels) => sentinels.database,
         }
     }
 
@@ -153,7 +201,7 @@ fn host(text: &str) -> Result<(String, u16), NoAddress> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Local => f.write_str(LOCAL),
+            Self::Local => f.write_str(LOCAL.trim_start_matches("redis://")),
             Self::Server(server) => write!(f, "{}", server.addr()),
             Self::Sentinels(sentinels) => write!(f, "Sentinel's master {}", sentinels.master),
         }

@@ -13,12 +13,12 @@ use redis::{Pipeline, Script, ServerError, Value, cmd, pipe};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::commands;
 use super::connection::{Link, Session};
 use super::feed::Seen;
+use super::names::Names;
 use super::publish::{Batch, Prepared, Waiting};
+use crate::clock::unix_time;
 use crate::history::Unavailable;
-use crate::hub::unix_time;
 
 /// Messages that go to Redis together.
 const TOGETHER: usize = 256;
@@ -40,8 +40,10 @@ pub(super) struct Carrier {
     script: String,
     /// Its name in Redis.
     hash: String,
-    /// Where Redis keeps how many messages of this node it has published.
-    journal: String,
+    /// Its first keys: both halves of the last id, and how many messages of this node Redis has published.
+    keys: [String; 3],
+    /// What the keys of messages begin with.
+    messages: String,
     channel: String,
     channel_ttl: u64,
     /// How many that are, as far as this node was told.
@@ -69,6 +71,7 @@ enum Fate {
 
 impl Carrier {
     pub(super) fn new(
+        names: &Names,
         node: &str,
         channel_ttl: Duration,
         accepted: mpsc::UnboundedReceiver<Batch>,
@@ -80,8 +83,13 @@ impl Carrier {
             waiting,
             hash: Script::new(&script).get_hash().to_owned(),
             script,
-            journal: format!("pullgate:carried:{node}"),
-            channel: format!("pushserver:{node}"),
+            keys: [
+                names.start_date(),
+                names.message_counter(),
+                names.carried(node),
+            ],
+            messages: names.messages(),
+            channel: names.published(node),
             channel_ttl: channel_ttl.as_secs(),
             carried: 0,
             under_way: VecDeque::new(),
@@ -95,7 +103,7 @@ impl Carrier {
             // The connection may be given up while an answer is awaited.
             let ended = session.clone();
             let answers = tokio::select! {
-                answers = commands::each(&mut session.commands, &mut calls) => answers,
+                answers = session.commands.each(&mut calls) => answers,
                 () = link.ended(&ended) => continue,
             };
             match answers {
@@ -152,10 +160,8 @@ impl Carrier {
                 false => cmd("EVALSHA"),
             };
             call.arg(if first { &self.script } else { &self.hash });
-            call.arg(3 + message.lists.len())
-                .arg(commands::START_DATE)
-                .arg(commands::COUNTER)
-                .arg(&self.journal)
+            call.arg(self.keys.len() + message.lists.len())
+                .arg(&self.keys)
                 .arg(&message.lists)
                 .arg(number)
                 .arg(u8::from(first))
@@ -166,7 +172,8 @@ impl Carrier {
                 .arg(&self.channel)
                 .arg(&message.before)
                 .arg(&message.behind)
-                .arg(message.message_at + 1);
+                .arg(message.message_at + 1)
+                .arg(&self.messages);
             calls.add_command(call);
         }
         calls
@@ -281,7 +288,7 @@ mod tests {
     use crate::history::redis::publish::Publication;
 
     fn message() -> Prepared {
-        Prepared::new(Publication {
+        let publication = Publication {
             message: Message {
                 id: MessageId::MIN,
                 body: Body::from("hello"),
@@ -293,14 +300,15 @@ mod tests {
                 receiver: Receiver::Private(ChannelId::from_bytes([7; 16])),
                 signature: Vec::new(),
             }],
-        })
+        };
+        Prepared::new(publication, &Names::default())
     }
 
     #[test]
     fn each_publisher_hears_of_its_own_messages() {
         let (_, accepted) = mpsc::unbounded_channel();
-        let waiting = Arc::new(Waiting::default());
-        let mut carrier = Carrier::new("n0de", Duration::from_secs(60), accepted, waiting);
+        let (names, waiting) = (Names::default(), Arc::new(Waiting::default()));
+        let mut carrier = Carrier::new(&names, "n0de", Duration::from_secs(60), accepted, waiting);
         let mut outcomes = Vec::new();
         for count in [3, 2, 1] {
             let (done, outcome) = oneshot::channel();

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::PubSub;
 use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::Address;
+use super::commands::Commands;
 use super::feed::Feed;
+use super::names::Names;
 use crate::history::Unavailable;
 
 /// For a connection to open.
@@ -41,7 +43,7 @@ pub(super) enum State {
 #[derive(Clone)]
 pub(super) struct Session {
     number: u64,
-    pub(super) commands: MultiplexedConnection,
+    pub(super) commands: Commands,
 }
 
 /// Everybody's view of the connections.
@@ -55,6 +57,7 @@ pub(super) struct Link {
 /// The end that the keeper has.
 pub(super) struct Keeper {
     address: Address,
+    names: Arc<Names>,
     state: watch::Sender<State>,
     suspicion: Arc<Notify>,
     sessions: Arc<AtomicU64>,
@@ -75,11 +78,12 @@ pub(super) enum Lost {
     Demoted,
 }
 
-pub(super) fn link(address: Address) -> (Keeper, Link) {
+pub(super) fn link(address: Address, names: Arc<Names>) -> (Keeper, Link) {
     let (sender, state) = watch::channel(State::Unreachable(Instant::now()));
     let (suspicion, sessions) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
     let keeper = Keeper {
         address,
+        names,
         state: sender,
         suspicion: Arc::clone(&suspicion),
         sessions: Arc::clone(&sessions),
@@ -202,6 +206,7 @@ impl Keeper {
             timeout(OPENING, opening).await.map_err(|_| Lost::Timeout)?;
         let (commands, messages) = opened?;
         let number = self.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        let commands = Commands::new(commands, Arc::clone(&self.names));
         Ok((Session { number, commands }, messages))
     }
 

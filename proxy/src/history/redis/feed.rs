@@ -11,15 +11,14 @@ use futures_util::StreamExt;
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 use pullgate_compat::wire::{Content, Notification, decode_notifications};
-use redis::aio::{MultiplexedConnection, PubSub, PubSubStream};
+use redis::aio::{PubSub, PubSubStream};
 use redis::{Msg, RedisError};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::Audience;
+use super::commands::{Commands, MANY};
 use super::connection::Lost;
-use super::{Audience, commands};
-
-/// Everybody who publishes does it on a channel of this form; the end is the node's name.
-const PATTERN: &str = "pushserver:*";
+use super::names::Names;
 
 /// Between two signs of life that the node sends to itself,
 const BEAT: Duration = Duration::from_secs(2);
@@ -61,6 +60,8 @@ impl Seen {
 
 /// Reads the stream of one session after the other, and what was stored between them.
 pub(super) struct Feed {
+    /// The pattern of the channels on which all nodes publish.
+    published: String,
     /// The channel for signs of life.
     beats: String,
     /// Sessions so far.
@@ -96,13 +97,15 @@ struct Filled {
 
 impl Feed {
     pub(super) fn new(
+        names: &Names,
         node: &str,
         audience: Arc<dyn Audience>,
         seen: Arc<Seen>,
         delivered: Arc<Seen>,
     ) -> Self {
         Self {
-            beats: format!("pullgate:{node}"),
+            published: names.published_anywhere(),
+            beats: names.beats(node),
             sessions: 0,
             audience,
             seen,
@@ -115,19 +118,19 @@ impl Feed {
     /// Delivers until the connections are of no use. `up` is called when nothing can be missed any more.
     pub(super) async fn run(
         &mut self,
-        mut redis: MultiplexedConnection,
+        mut redis: Commands,
         messages: PubSub,
         up: impl FnOnce(),
     ) -> Lost {
         let (mut sink, mut stream) = messages.split();
-        let beats = self.beats.clone();
+        let (published, beats) = (self.published.clone(), self.beats.clone());
         self.sessions += 1;
         let mark = format!("{MARK}{}", self.sessions);
         let begin = async {
-            sink.psubscribe(PATTERN).await?;
+            sink.psubscribe(&published).await?;
             sink.subscribe(&beats).await?;
-            let begun = commands::last_given(&mut redis).await?;
-            commands::publish(&mut redis, &beats, &mark).await?;
+            let begun = redis.last_given().await?;
+            redis.publish(&beats, &mark).await?;
             Ok(begun)
         };
         // What has an id up to this one and is stored may not come over pub/sub. All others do.
@@ -178,7 +181,7 @@ impl Feed {
         }
     }
 
-    async fn take(&mut self, redis: &mut MultiplexedConnection, message: &Msg) {
+    async fn take(&mut self, redis: &mut Commands, message: &Msg) {
         if message.get_channel_name() == self.beats {
             return self.filled.forget();
         }
@@ -192,12 +195,7 @@ impl Feed {
     }
 
     /// Delivers what was stored since the last session, up to `begun`, and what came `early` in this one.
-    async fn fill(
-        &mut self,
-        redis: &mut MultiplexedConnection,
-        begun: MessageId,
-        early: Vec<Notification>,
-    ) {
+    async fn fill(&mut self, redis: &mut Commands, begun: MessageId, early: Vec<Notification>) {
         let mut due = match self.recent.complete_after {
             None => {
                 self.recent.complete_after = Some(begun);
@@ -231,13 +229,13 @@ impl Feed {
     }
 
     /// Delivers messages in this order; those that are not there yet are read.
-    async fn deliver(&mut self, redis: &mut MultiplexedConnection, mut due: Vec<(MessageId, Due)>) {
+    async fn deliver(&mut self, redis: &mut Commands, mut due: Vec<(MessageId, Due)>) {
         let unread: Vec<MessageId> = due
             .iter()
             .filter(|(_, due)| due.message.is_none())
             .map(|(id, _)| *id)
             .collect();
-        match commands::fetch(redis, &unread).await {
+        match redis.fetch(&unread).await {
             Ok(messages) => {
                 for message in messages {
                     if let Some((_, due)) = due.iter_mut().find(|(id, _)| *id == message.id) {
@@ -262,14 +260,14 @@ impl Feed {
     /// What is listed after `after` up to `until` for those who listen here, and has not come.
     async fn missed(
         &self,
-        redis: &mut MultiplexedConnection,
+        redis: &mut Commands,
         after: MessageId,
         until: MessageId,
     ) -> Result<BTreeMap<MessageId, Due>, RedisError> {
         let had: HashSet<MessageId> = self.recent.ids.iter().copied().collect();
         let mut missed: BTreeMap<MessageId, Due> = BTreeMap::new();
-        for receivers in self.audience.listening().chunks(commands::MANY) {
-            let listed = commands::listed_between(redis, receivers, after, until).await?;
+        for receivers in self.audience.listening().chunks(MANY) {
+            let listed = redis.listed_between(receivers, after, until).await?;
             for (receiver, ids) in receivers.iter().zip(listed) {
                 for id in ids.into_iter().filter(|id| !had.contains(id)) {
                     let unread = || Due {
@@ -335,12 +333,12 @@ fn notifications(message: &Msg) -> Vec<Notification> {
 }
 
 /// Publishes signs of life, until that fails.
-async fn beat(mut redis: MultiplexedConnection, channel: &str) -> Lost {
+async fn beat(mut redis: Commands, channel: &str) -> Lost {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
-        if let Err(why) = commands::publish(&mut redis, channel, "").await {
+        if let Err(why) = redis.publish(channel, "").await {
             return why.into();
         }
     }

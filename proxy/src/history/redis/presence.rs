@@ -9,8 +9,9 @@ use pullgate_compat::channel::Receiver;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::Audience;
+use super::commands::MANY;
 use super::connection::{Link, Session};
-use super::{Audience, commands};
 
 /// What happened to channels at this node.
 pub(super) enum Presence {
@@ -54,7 +55,7 @@ impl Marks {
                     let listening = self.audience.listening();
                     self.mark(&mut session, &listening).await;
                 }
-                count = presence.recv_many(&mut news, commands::MANY) => {
+                count = presence.recv_many(&mut news, MANY) => {
                     if count == 0 {
                         return;
                     }
@@ -90,9 +91,8 @@ impl Marks {
     }
 
     async fn mark(&self, session: &mut Session, receivers: &[Receiver]) {
-        for some in receivers.chunks(commands::MANY) {
-            let marked =
-                commands::mark_online(&mut session.commands, &self.node, some, self.seconds);
+        for some in receivers.chunks(MANY) {
+            let marked = session.commands.mark_online(&self.node, some, self.seconds);
             if let Err(why) = marked.await {
                 tracing::warn!(%why, "channels cannot be marked as online");
                 break;
@@ -105,9 +105,8 @@ impl Marks {
         let Some(mut session) = self.link.now() else {
             return;
         };
-        for some in receivers.chunks(commands::MANY) {
-            let left = commands::leave(&mut session.commands, &self.node, some);
-            if let Err(why) = left.await {
+        for some in receivers.chunks(MANY) {
+            if let Err(why) = session.commands.leave(&self.node, some).await {
                 tracing::warn!(%why, "channels cannot be marked as left");
                 break;
             }

@@ -5,7 +5,8 @@
 -- ARGV 1 number of this message among the node's, 2 whether what came before it is known to be carried out,
 --      3 unix seconds, 4 the greatest id that this node knows, as 26 digits, 5 seconds for which it is stored,
 --      6 seconds for which a list lives, 7 pub/sub channel of the node, 8 the notification up to the id,
---      9 the notification behind the id, 10 where in it the stored message begins, counted from 1
+--      9 the notification behind the id, 10 where in it the stored message begins, counted from 1, 11 what the keys
+--      of messages begin with
 
 -- A message whose answer was lost comes again, and must not be published again. One that comes although the one
 -- before it has failed must wait for that one.
@@ -32,7 +33,7 @@ local id = string.gsub(digits, '%d%d', function(pair) return string.char(tonumbe
 local notification = ARGV[8] .. id .. ARGV[9]
 local expiry = tonumber(ARGV[5])
 if expiry > 0 then
-  redis.call('SETEX', 'message:' .. id, expiry, string.sub(notification, tonumber(ARGV[10])))
+  redis.call('SETEX', ARGV[11] .. id, expiry, string.sub(notification, tonumber(ARGV[10])))
   for list = 4, #KEYS do
     redis.call('ZADD', KEYS[list], 0, id)
     if redis.call('TTL', KEYS[list]) < 0 then redis.call('EXPIRE', KEYS[list], ARGV[6]) end

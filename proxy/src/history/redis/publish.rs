@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::carrier::Carrier;
-use super::commands;
+use super::names::Names;
 use crate::history::Unavailable;
 
 /// Messages that may wait,
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Where publishers leave their messages.
 #[derive(Debug)]
 pub(super) struct Queue {
+    names: Arc<Names>,
     batches: mpsc::UnboundedSender<Batch>,
     waiting: Arc<Waiting>,
 }
@@ -75,16 +76,24 @@ pub(crate) enum Refused {
 
 impl Queue {
     /// The end where messages are left, and the one where they are taken.
-    pub(super) fn new(node: &str, channel_ttl: Duration) -> (Self, Carrier) {
+    pub(super) fn new(names: Arc<Names>, node: &str, channel_ttl: Duration) -> (Self, Carrier) {
         let (batches, accepted) = mpsc::unbounded_channel();
         let waiting = Arc::new(Waiting::default());
-        let carrier = Carrier::new(node, channel_ttl, accepted, Arc::clone(&waiting));
-        (Self { batches, waiting }, carrier)
+        let carrier = Carrier::new(&names, node, channel_ttl, accepted, Arc::clone(&waiting));
+        let queue = Self {
+            names,
+            batches,
+            waiting,
+        };
+        (queue, carrier)
     }
 
     /// Accepts messages. When this returns they are with Redis, or Redis is slow or unreachable and they wait.
     pub(super) async fn publish(&self, publications: Vec<Publication>) -> Result<(), Refused> {
-        let messages: Vec<Prepared> = publications.into_iter().map(Prepared::new).collect();
+        let messages: Vec<Prepared> = publications
+            .into_iter()
+            .map(|publication| Prepared::new(publication, &self.names))
+            .collect();
         if messages.is_empty() {
             return Ok(());
         }
@@ -137,7 +146,7 @@ impl Waiting {
 }
 
 impl Prepared {
-    pub(super) fn new(publication: Publication) -> Self {
+    pub(super) fn new(publication: Publication, names: &Names) -> Self {
         let Publication {
             message,
             recipients,
@@ -146,7 +155,7 @@ impl Prepared {
         if message.expiry > 0 {
             let keys = recipients
                 .iter()
-                .map(|recipient| commands::list_key(&recipient.receiver));
+                .map(|recipient| names.list(&recipient.receiver));
             for key in keys {
                 if !lists.contains(&key) {
                     lists.push(key);
@@ -208,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_id_fits_into_its_place() {
-        let prepared = Prepared::new(publication("hello"));
+        let prepared = Prepared::new(publication("hello"), &Names::default());
         let id = MessageId::new(1_700_000_001, 42);
         let whole = [&prepared.before, id.as_bytes().as_slice(), &prepared.behind].concat();
         let mut expected = publication("hello");
@@ -226,7 +235,7 @@ mod tests {
     #[test]
     fn what_waits_has_bounds() {
         let waiting = Waiting::default();
-        let one = [Prepared::new(publication("hello"))];
+        let one = [Prepared::new(publication("hello"), &Names::default())];
         for _ in 0..MAX_WAITING {
             waiting.enter(&one).unwrap();
         }

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 use pullgate_compat::websocket::{Header, Opcode, encode_frame};
 
-use crate::server::stream::Stream;
+use crate::net::Stream;
 
 /// Pieces in one system call.
 const AT_ONCE: usize = 64;

@@ -11,8 +11,8 @@ use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use crate::server::stream::Stream;
-use crate::server::watched::Watched;
+use crate::net::Stream;
+use crate::net::watched::Watched;
 
 /// Bytes that are read at once. The buffer is on the stack: an idle connection has none.
 const AT_ONCE: usize = 8 << 10;

@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::body::{BodyError, Streamed};
+use super::{BodyError, Streamed};
 
 /// A request's body; trailers end here, PHP cannot see them.
 #[derive(Debug)]

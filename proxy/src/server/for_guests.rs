@@ -12,52 +12,51 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use pullgate_compat::guest::GuestId;
 
-use super::Core;
+use crate::body::request::RequestBody;
 use crate::body::{Body, BodyError, Streamed};
+use crate::clock::unix_time;
 use crate::error::Error;
 use crate::guest::Guests;
 use crate::guest::channels::Signed;
 use crate::guest::page;
-use crate::guest::rest::{self, Facts, Module, Place};
-use crate::hub::unix_time;
+use crate::guest::pull_config::{self, Facts, Module, Place};
 use crate::layers;
 use crate::push;
-use crate::upstream::{self, upload::RequestBody};
+use crate::route::Route;
+use crate::site::Site;
+use crate::upstream::{self, pool::Pool};
 
-/// Serves `/pullgate/` to a guest's browser.
-pub(super) async fn pullgate<B: HttpBody>(
-    core: &Arc<Core>,
+/// Serves what lies under `/pullgate/` to a guest's browser.
+pub(super) async fn serve<B: HttpBody>(
+    site: &Arc<Site>,
+    core: usize,
     guests: &Guests,
+    route: Route,
     request: Request<B>,
 ) -> Response<Body> {
     layers::around(request, async |request| {
-        for_guests(core, guests, &request).await
+        if request.method() != Method::GET {
+            return push::answer(StatusCode::NOT_FOUND, "");
+        }
+        if !page::is_same_origin(request.headers()) {
+            return push::answer(StatusCode::FORBIDDEN, "For pages of this site alone.");
+        }
+        match (route, guests.proven(request.headers())) {
+            (Route::GuestScript, guest) => script(guest),
+            (Route::Events, Some(guest)) => {
+                let signed = signed(site, guests, guest, false);
+                let channels = format!("{}/{}", signed.private, signed.shared);
+                let good_for = site.config.guest.push.config_ttl;
+                push::events::serve(site, core, &request, &channels, good_for).await
+            }
+            (Route::Events, None) => push::answer(
+                StatusCode::FORBIDDEN,
+                "No guest: open a page of the site first.",
+            ),
+            _ => push::answer(StatusCode::NOT_FOUND, ""),
+        }
     })
     .await
-}
-
-async fn for_guests<B>(core: &Arc<Core>, guests: &Guests, request: &Request<B>) -> Response<Body> {
-    if request.method() != Method::GET {
-        return push::answer(StatusCode::NOT_FOUND, "");
-    }
-    if !page::is_same_origin(request.headers()) {
-        return push::answer(StatusCode::FORBIDDEN, "For pages of this site alone.");
-    }
-    let guest = guests.proven(request.headers());
-    match (request.uri().path(), guest) {
-        ("/pullgate/guest.js", guest) => script(guest),
-        ("/pullgate/events", Some(guest)) => {
-            let signed = signed(core, guests, guest, false);
-            let channels = format!("{}/{}", signed.private, signed.shared);
-            let good_for = core.app.config.guest.push.config_ttl;
-            push::events::serve(core, request, &channels, good_for).await
-        }
-        ("/pullgate/events", None) => push::answer(
-            StatusCode::FORBIDDEN,
-            "No guest: open a page of the site first.",
-        ),
-        _ => push::answer(StatusCode::NOT_FOUND, ""),
-    }
 }
 
 fn script(guest: Option<GuestId>) -> Response<Body> {
@@ -78,21 +77,22 @@ fn script(guest: Option<GuestId>) -> Response<Body> {
     response
 }
 
-fn signed(core: &Core, guests: &Guests, guest: GuestId, with_public: bool) -> Signed {
+fn signed(site: &Site, guests: &Guests, guest: GuestId, with_public: bool) -> Signed {
     let now = unix_time().as_secs();
-    Signed::of(guest, guests.keys(), &core.app.signature, now, with_public)
+    Signed::of(guest, guests.keys(), &site.signature, now, with_public)
 }
 
 /// A request for the site that may be a guest's for its configuration: either it is answered here, or
 /// it goes on to the site whole.
 pub(super) async fn config(
-    core: &Core,
+    site: &Site,
+    pool: &Pool,
     guests: &Guests,
     parts: request::Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Error> {
-    let body = Streamed::new(body, core.app.config.server.body_timeout);
-    let form = match Limited::new(body, rest::MAX_FORM).collect().await {
+    let body = Streamed::new(body, site.server.body_timeout);
+    let form = match Limited::new(body, pull_config::MAX_FORM).collect().await {
         Ok(form) => form.to_bytes(),
         Err(error) => {
             return match error.downcast::<BodyError>() {
@@ -101,12 +101,12 @@ pub(super) async fn config(
             };
         }
     };
-    let Some(asked) = rest::asked(&parts, &form) else {
-        return upstream::forward(&core.pool, parts, RequestBody::whole(form)).await;
+    let Some(asked) = pull_config::asked(&parts, &form) else {
+        return upstream::forward(pool, parts, RequestBody::whole(form)).await;
     };
     let guest = guests.proven(&parts.headers);
     let Some(guest) = guest.filter(|guest| guest.to_string() == asked.guest) else {
-        return Ok(json(StatusCode::FORBIDDEN, rest::REFUSAL.to_owned()));
+        return Ok(json(StatusCode::FORBIDDEN, pull_config::REFUSAL.to_owned()));
     };
     let host = parts
         .headers
@@ -114,8 +114,8 @@ pub(super) async fn config(
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let module = ask_module(core, parts, guest).await.unwrap_or(Module::NONE);
-    let config = &core.app.config;
+    let module = ask_module(pool, parts, guest).await.unwrap_or(Module::NONE);
+    let config = &site.config;
     let paths = &config.push.paths;
     let version = config.guest.push.version;
     let first = |paths: &[String]| paths.first().cloned().unwrap_or_default();
@@ -127,7 +127,7 @@ pub(super) async fn config(
             websocket: paths.subscribe.last().map_or("", |path| path),
             rest: &first(&paths.rest),
         },
-        channels: signed(core, guests, guest, version > 3),
+        channels: signed(site, guests, guest, version > 3),
         module,
         ttl: config
             .guest
@@ -138,11 +138,11 @@ pub(super) async fn config(
             .unwrap_or(i64::MAX),
         now: Timestamp::now(),
     };
-    Ok(json(StatusCode::OK, rest::answer(&asked, &facts)))
+    Ok(json(StatusCode::OK, pull_config::answer(&asked, &facts)))
 }
 
 /// What the module answers to guests, who get its shared channel at least; `None` for a site without it.
-async fn ask_module(core: &Core, mut parts: request::Parts, guest: GuestId) -> Option<Module> {
+async fn ask_module(pool: &Pool, mut parts: request::Parts, guest: GuestId) -> Option<Module> {
     parts.uri = http::Uri::from_static("/rest/pull.config.get.json");
     for name in [header::ACCEPT_ENCODING, header::CONTENT_LENGTH] {
         parts.headers.remove(name);
@@ -152,11 +152,11 @@ async fn ask_module(core: &Core, mut parts: request::Parts, guest: GuestId) -> O
         HeaderValue::from_static("application/x-www-form-urlencoded"),
     );
     let form = format!("pull_guest_id={guest}&CACHE=N");
-    let response = upstream::forward(&core.pool, parts, RequestBody::whole(form.into()))
+    let response = upstream::forward(pool, parts, RequestBody::whole(form.into()))
         .await
         .ok()
         .filter(|response| response.status() == StatusCode::OK)?;
-    let body = Limited::new(response.into_body(), rest::MAX_FORM);
+    let body = Limited::new(response.into_body(), pull_config::MAX_FORM);
     Some(Module::of(&body.collect().await.ok()?.to_bytes()))
 }
 

@@ -19,12 +19,12 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
 
-use super::stream::Stream;
+use super::Stream;
 use super::target::Targets;
 
 /// Shared by a connection's stream, its timer and whoever wants to end it.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Watch(Arc<Seen>);
+pub(crate) struct Watch(Arc<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -38,25 +38,25 @@ struct Seen {
 
 impl Watch {
     /// No request is under way, and every response has been sent.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.0.heads.load(Ordering::Relaxed) > 0 && !self.0.unsent.load(Ordering::Relaxed)
     }
 
     /// A request's head is there. To be told before hyper reads on.
-    pub(super) fn request<B: Body>(&self, request: &Request<B>) {
+    pub(crate) fn request<B: Body>(&self, request: &Request<B>) {
         let alone = request.body().is_end_stream() && !request.headers().contains_key(UPGRADE);
         self.0.head_follows.store(alone, Ordering::Relaxed);
     }
 
     /// The timer for `header_read_timeout`.
-    pub(super) fn timer(&self) -> HeadTimer {
+    pub(crate) fn timer(&self) -> HeadTimer {
         HeadTimer(Arc::clone(&self.0))
     }
 }
 
 /// See [`Watch::timer`].
 #[derive(Debug)]
-pub(super) struct HeadTimer(Arc<Seen>);
+pub(crate) struct HeadTimer(Arc<Seen>);
 
 impl Timer for HeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
@@ -113,7 +113,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, watch: &Watch, send_timeout: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, watch: &Watch, send_timeout: Duration) -> Self {
         Self {
             stream,
             seen: Arc::clone(&watch.0),

@@ -1,4 +1,7 @@
-//! A TCP or unix socket connection.
+//! Connections: a TCP or unix socket, and how a client takes what is written to it.
+
+pub(crate) mod target;
+pub(crate) mod watched;
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -8,7 +8,7 @@
 
 /// Follows the bytes of one connection on their way to hyper.
 #[derive(Debug, Default)]
-pub(super) struct Targets {
+pub(crate) struct Targets {
     place: Place,
     /// The last four bytes.
     last: Option<[u8; 4]>,
@@ -29,7 +29,7 @@ enum Place {
 impl Targets {
     /// What hyper is to get in the place of `bytes`, if that is not the same. `head_follows`: hyper waits for a
     /// request head, or will behind the request that it has, which has no body.
-    pub(super) fn encode(&mut self, bytes: &[u8], head_follows: bool) -> Option<Vec<u8>> {
+    pub(crate) fn encode(&mut self, bytes: &[u8], head_follows: bool) -> Option<Vec<u8>> {
         let after_blank_line = self.last.is_none_or(|last| &last == b"\r\n\r\n");
         if self.place == Place::Elsewhere && after_blank_line && head_follows && !bytes.is_empty() {
             self.place = Place::Before;
