@@ -123,11 +123,13 @@ impl Stage {
         let kept = keys
             .into_iter()
             .filter(|key| !key.starts_with(b"pullgate:") && key != b"stats");
-        kept.map(|key| {
+        // A mark of presence may go meanwhile.
+        kept.filter_map(|key| {
             let kind: String = redis::cmd("TYPE").arg(&key).query(&mut redis).unwrap();
             let ttl = redis.ttl(&key).unwrap();
             let content = match kind.as_str() {
-                "string" => vec![masked(&redis.get::<_, Vec<u8>>(&key).unwrap())],
+                "none" => return None,
+                "string" => vec![masked(&redis.get::<_, Option<Vec<u8>>>(&key).unwrap()?)],
                 "zset" => {
                     let members: Vec<(Vec<u8>, String)> =
                         redis.zrange_withscores(&key, 0, -1).unwrap();
@@ -138,7 +140,7 @@ impl Stage {
                 }
                 other => panic!("{key:?} is a {other}"),
             };
-            (HEXLOWER.encode(&key), Kept { ttl, content })
+            Some((HEXLOWER.encode(&key), Kept { ttl, content }))
         })
         .collect()
     }
