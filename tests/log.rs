@@ -1,7 +1,7 @@
 //! The log: its forms, and who does not read it.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -60,12 +60,13 @@ fn access_lines_name_each_thing_once() {
 #[test]
 fn why_it_cannot_start_is_told_in_the_form_that_was_asked_for() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("file"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let in_use = format!(
+        "server.state_dir = 'state'\nupstream.url = 'http://127.0.0.1:1'\n[[listener]]\naddress = '{address}'"
+    );
     for (config, part) in [
-        (
-            "server.state_dir = 'file/state'\nupstream.url = 'http://127.0.0.1:1'",
-            "file/state",
-        ),
+        (in_use.as_str(), "cannot listen on"),
         (
             "push.surprise = 1\nupstream.url = 'http://127.0.0.1:1'",
             "push.surprise",
