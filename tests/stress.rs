@@ -15,6 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::binary::field;
 use crate::cluster::redis_server::{RedisServer, start_with_history};
 use crate::harness::{SIGNATURE_KEY, Server};
 use crate::ledger::{Had, Ledger};
@@ -145,19 +146,6 @@ async fn publish(address: String, channels: Rc<Vec<Channel>>) {
                 .for_each(|channel| channel.ledger.keep(number));
         }
     }
-}
-
-/// A field that holds bytes or a message.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    let mut length = content.len();
-    while length >= 128 {
-        bytes.push(u8::try_from(length % 128).unwrap() | 128);
-        length /= 128;
-    }
-    bytes.push(u8::try_from(length).unwrap());
-    bytes.extend_from_slice(content);
-    bytes
 }
 
 /// Connects, reads a while, cuts the connection, connects again, until it has all.
