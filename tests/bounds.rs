@@ -51,7 +51,8 @@ fn long(number: usize) -> String {
     format!("{number:03}{}", "x".repeat(LONG))
 }
 
-/// 54 MB are stored, and ten polls ask for all of it and read nothing.
+/// 54 MB are stored, and ten polls ask for all of it and read nothing. Ten copies would be half a gigabyte; what the
+/// engine itself takes meanwhile for what was stored (journals, blocks that it merges) are tens of MiB.
 fn polls_that_take_nothing(server: &Server) {
     for number in 0..100 {
         publish(server, A, &long(number), 600);
@@ -77,7 +78,7 @@ fn polls_that_take_nothing(server: &Server) {
         assert_eq!(poll.peek(&mut [0]).unwrap(), 1);
     }
     let growth = resident(server).saturating_sub(before);
-    assert!(growth < 30 << 20, "{} MiB", growth >> 20);
+    assert!(growth < 100 << 20, "{} MiB", growth >> 20);
     // Whoever reads after all gets all of it, also what comes while it reads.
     let poll = polls.pop().unwrap();
     let answer = read_response(poll);

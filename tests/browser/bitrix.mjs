@@ -84,6 +84,7 @@ async function looking(browser) {
   });
   await step('capturePullEvent() logs every command that comes, and nothing before', async () => {
     await ask(`/send?to=${number}&text=before`);
+    await eventually('it has come', async () => (await info(guest))['Session history']?.stub?.hello === 1);
     for (const { page } of both) await page.evaluate(() => BX.PULL.capturePullEvent());
     await ask(`/send?to=${number},42&text=seen`);
     for (const { events } of both) await eventually('the event is logged', () => events.length > 0);
