@@ -4,9 +4,10 @@ use pullgate_compat::guest::GuestId;
 use pullgate_compat::guest::adopt::{BadFormat, CookieFormat, ProofEncoding, SiteCookie};
 use pullgate_compat::signature::{Algorithm, SignatureKey};
 
+use super::push::algorithm;
 use super::report::expected;
 use super::section::Section;
-use super::{algorithm, names, secret};
+use super::{names, secret};
 use crate::config::Adopt;
 
 const FIRST_ID: &str = "a number above every id that the site has given, such as 1000000: ids below it are the site's, \

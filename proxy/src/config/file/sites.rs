@@ -1,10 +1,13 @@
 //! `[[site]]`: several sites in one process, each with what is its own; the tables of the file itself are
 //! the defaults of all.
 
+use super::guest::guest;
+use super::push::push;
+use super::redis;
 use super::report::expected;
 use super::section::Section;
+use super::upstream::upstream;
 use super::value::Value;
-use super::{guest, push, redis, upstream};
 use crate::config::hosts::HostPattern;
 use crate::config::{Engine, Listener, Role, Site};
 use crate::history::redis::address::Place as RedisPlace;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::Secret;
+use crate::config::{Address, Listener, Role, SameSite};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,0 +1,55 @@
+//! `[[listener]]`, or the listeners that there are without one.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::section::Section;
+use super::{address, checks};
+use crate::config::{Address, Listener, Role};
+
+pub(super) fn listeners(file: &mut Section<'_>) -> Vec<Listener> {
+    let mut taken = Vec::new();
+    let written = file.sections("listener", |s| listener(s, &mut taken));
+    match written {
+        Some(listeners) => listeners.into_iter().flatten().collect(),
+        None => default_listeners(),
+    }
+}
+
+fn default_listeners() -> Vec<Listener> {
+    let tcp = |ip, port, role| Listener {
+        address: Address::Tcp(SocketAddr::new(IpAddr::V4(ip), port)),
+        role,
+        site: None,
+    };
+    vec![
+        tcp(Ipv4Addr::UNSPECIFIED, 80, Role::Site),
+        tcp(Ipv4Addr::LOCALHOST, 8895, Role::Publish),
+        tcp(Ipv4Addr::LOCALHOST, 8899, Role::Admin),
+    ]
+}
+
+/// `None` after an error.
+fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<Listener> {
+    let address = s.required("address", address::ADDRESS, address::address);
+    let role = s.one_of("role", Role::Site, &ROLES);
+    let site = s.read("site", None, |value| {
+        value
+            .text("the name of a [[site]]")
+            .map(|name| Some(name.to_owned()))
+    });
+    checks::no_tls_yet(s);
+    let address = address?;
+    checks::own_address(s, &address, taken);
+    checks::exposure(s, &address, role);
+    Some(Listener {
+        address,
+        role,
+        site,
+    })
+}
+
+const ROLES: [(&str, Role); 3] = [
+    ("site", Role::Site),
+    ("publish", Role::Publish),
+    ("admin", Role::Admin),
+];
