@@ -7,8 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::Secret;
-use crate::config::{Address, Listener, Role, SameSite};
+use crate::config::{Address, Listener, Role, SameSite, Secret};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
