@@ -13,6 +13,7 @@ use super::{bodies_of, read};
 use crate::guests::{PAGE, SECRET};
 use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, send, upstream, wait_for};
 use crate::push::{A, B, bodies, publish, websocket_at};
+use crate::reload::reload;
 
 /// Name, database and prefix.
 type Place = (&'static str, i64, &'static str);
@@ -32,6 +33,25 @@ struct Site<'a> {
     publish: String,
 }
 
+/// The tables of a site in a node's configuration.
+fn tables(redis: &RedisServer, (name, database, prefix): &Place) -> String {
+    let mut text = String::new();
+    for role in ["site", "publish"] {
+        text += &format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"{role}\"\nsite = \"{name}\"\n"
+        );
+    }
+    let url = redis.url();
+    text += &format!(
+        "[[site]]\nname = \"{name}\"\nhosts = [\"{name}.example\"]\n\
+         history.redis_url = \"{url}/{database}\"\n"
+    );
+    if !prefix.is_empty() {
+        text += &format!("history.redis_prefix = \"{prefix}\"\n");
+    }
+    text
+}
+
 /// A node with these sites, each with listeners of its own.
 fn node(redis: &RedisServer, sites: &[Place]) -> Server {
     let back_end = upstream(|mut stream, head| {
@@ -46,21 +66,7 @@ fn node(redis: &RedisServer, sites: &[Place]) -> Server {
         "[server]\nstate_dir = \"state\"\nthreads = 2\n[upstream]\nurl = \"{back_end}\"\n{SECRET}\
          [push]\nsignature_key = \"{SIGNATURE_KEY}\"\n[history]\nengine = \"redis\"\n"
     );
-    for (name, database, prefix) in sites {
-        for role in ["site", "publish"] {
-            text += &format!(
-                "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"{role}\"\nsite = \"{name}\"\n"
-            );
-        }
-        let url = redis.url();
-        text += &format!(
-            "[[site]]\nname = \"{name}\"\nhosts = [\"{name}.example\"]\n\
-             history.redis_url = \"{url}/{database}\"\n"
-        );
-        if !prefix.is_empty() {
-            text += &format!("history.redis_prefix = \"{prefix}\"\n");
-        }
-    }
+    text.extend(sites.iter().map(|site| tables(redis, site)));
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let node = Server::run_as_configured(pullgate(), directory, &text);
     let connected = || node.log().matches("connected to Redis").count() == sites.len();
@@ -269,6 +275,24 @@ fn every_name_begins_with_the_prefix() {
         assert!(kind.starts_with("b:"), "{kind}");
         missing.remove(kind.as_str());
     }
+}
+
+#[test]
+fn a_site_that_is_removed_leaves_redis() {
+    let redis = RedisServer::start();
+    let node = node(&redis, &SITES[..2]);
+    let mut admin = redis.connection();
+    let mut connections = || {
+        let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut admin).unwrap();
+        list.lines().count() - 1
+    };
+    assert_eq!(connections(), 4);
+    let told = reload(&node, &tables(&redis, &SITES[1]), "");
+    assert!(told.contains("site prefix: removed"), "{told}");
+    wait_for(|| connections() == 2);
+    let sites = sites(&node, &SITES[..1]);
+    sites[0].publish(&format!("CHANNEL_ID={A}"), "still there", 600);
+    assert_eq!(sites[0].stored(A), ["still there"]);
 }
 
 #[test]

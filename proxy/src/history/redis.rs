@@ -33,7 +33,7 @@ use pullgate_compat::channel::Receiver;
 use pullgate_compat::guest::GuestId;
 use pullgate_compat::message::{Message, MessageId};
 use redis::RedisError;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::{Fetched, Unavailable};
@@ -118,6 +118,8 @@ pub(crate) struct Redis {
     presence: mpsc::Sender<Presence>,
     /// What the thread will run, until it is started.
     work: Mutex<Option<Work>>,
+    /// Ends it.
+    closed: Arc<Notify>,
 }
 
 struct Work {
@@ -153,6 +155,7 @@ impl Redis {
                 presence,
                 online_seconds,
             })),
+            closed: Arc::default(),
         })
     }
 
@@ -170,7 +173,7 @@ impl Redis {
             .enable_all()
             .build()?;
         let (link, seen) = (self.link.clone(), Arc::clone(&self.seen));
-        let delivered = Arc::clone(&self.delivered);
+        let (delivered, closed) = (Arc::clone(&self.delivered), Arc::clone(&self.closed));
         std::thread::Builder::new()
             .name("redis".to_owned())
             .spawn(move || {
@@ -180,7 +183,10 @@ impl Redis {
                     let carrying = work.carrier.carry_out(link.clone(), seen);
                     let marks = Marks::new(work.node, audience, link, work.online_seconds);
                     let marking = marks.keep(work.presence);
-                    tokio::join!(work.keeper.keep(feed), carrying, marking);
+                    tokio::select! {
+                        _ = async { tokio::join!(work.keeper.keep(feed), carrying, marking) } => {}
+                        () = closed.notified() => {}
+                    }
                 });
             })?;
         Ok(())
@@ -324,7 +330,7 @@ impl Redis {
         self.queue.refused()
     }
 
-    /// Waits for what was accepted to be carried out, not for long.
+    /// Waits for what was accepted to be carried out, not for long, and ends the thread with its connections.
     pub(crate) fn close(&self) {
         let began = std::time::Instant::now();
         while self.waiting() > 0 && began.elapsed() < LAST_PATIENCE {
@@ -333,6 +339,7 @@ impl Redis {
         if self.waiting() > 0 {
             tracing::error!(lost = self.waiting(), "messages could not be published");
         }
+        self.closed.notify_one();
     }
 
     /// Asks as soon as there is a connection, all within some time.

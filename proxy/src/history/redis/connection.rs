@@ -105,7 +105,7 @@ impl Link {
                 return session.clone();
             }
             if state.changed().await.is_err() {
-                // The keeper ends with the process.
+                // The keeper ends when history is closed.
                 std::future::pending::<()>().await;
             }
         }
