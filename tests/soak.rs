@@ -1,9 +1,11 @@
-//! Minutes of mixed traffic, polite and rude, while the site and Redis are killed and come back. In the end memory is
-//! flat, and no message was lost, came twice or out of order. Ignored by `cargo test`; `scripts/soak` runs it.
+//! Minutes of mixed traffic, polite and rude, while the site and Redis are killed and come back and the configuration
+//! changes. In the end memory is flat, and no message was lost, came twice or out of order. Ignored by `cargo test`;
+//! `scripts/soak` runs it.
 
 mod kills;
 mod memory;
 mod polite;
+mod reloads;
 mod report;
 mod rude;
 
@@ -219,6 +221,7 @@ async fn traffic(soak: &Rc<Soak>, site: Site, engine: Engine) -> Memory {
         publishing.push(spawn_local(publisher));
     }
     let killing = spawn_local(kills::now_and_then(Rc::clone(soak), site, engine));
+    let reloading = spawn_local(reloads::now_and_then(Rc::clone(soak)));
     let visiting = visitors(soak);
 
     let mut memory = Memory::of(soak.server.pid());
@@ -233,6 +236,7 @@ async fn traffic(soak: &Rc<Soak>, site: Site, engine: Engine) -> Memory {
         task.await.unwrap();
     }
     let _both_are_there = killing.await.unwrap();
+    reloading.await.unwrap();
     let settled = async {
         while soak.lacking() > 0 {
             sleep(SAMPLING).await;

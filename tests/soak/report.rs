@@ -32,6 +32,7 @@ pub(super) struct Counts {
     pub(super) pings: Count,
     /// Connections whose peer took nothing, or at a crawl.
     pub(super) unread: Count,
+    pub(super) reloads: Count,
 }
 
 /// Prints the report; panics with what was wrong.
@@ -56,6 +57,7 @@ pub(super) fn conclude(soak: &Soak, memory: &Memory) {
         ("uploads cut off by a kill", &counts.uploads_while_down),
         ("pings whose pongs nobody read", &counts.pings),
         ("slow readers", &counts.unread),
+        ("reloads", &counts.reloads),
     ];
     for (name, count) in table {
         println!("{name:40}{:>9}", count.0.get());
