@@ -35,6 +35,7 @@
 //! | [`record`] | what passes a recorder is written down, masked or not, and nothing of it changes |
 //! | [`command_line`] | check, sign, php-hook, and how they and `run` find the configuration |
 //! | [`log`] | its forms, and who does not read it |
+//! | [`migration`] | what docs/migration.md says to do before a switch, taken from the page and done |
 //! | [`readme`] | README's commands, taken from the page and run |
 
 #![allow(missing_docs, reason = "tests")]
@@ -66,6 +67,7 @@ mod ledger;
 mod lesson;
 mod limits;
 mod log;
+mod migration;
 mod proxy;
 mod push;
 mod readme;
