@@ -6,6 +6,7 @@
 //! | [`engine`] | memory, disk and Redis, and tests on each |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
 //! | [`forwarded`] | who came, by what proxies in front say |
+//! | [`proxy_protocol`] | the same by the PROXY protocol, of haproxy and byte by byte |
 //! | [`heads`] | request and response heads: large, unclear, refused |
 //! | [`targets`] | odd bytes of a request target |
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
@@ -69,6 +70,7 @@ mod limits;
 mod log;
 mod migration;
 mod proxy;
+mod proxy_protocol;
 mod push;
 mod readme;
 mod record;

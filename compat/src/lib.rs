@@ -13,6 +13,7 @@
 //! | [`wire`] | messages and requests as protobuf |
 //! | [`status`] | the 40xx codes |
 //! | [`guest`] | visitors without login: their ids, cookies and tokens |
+//! | [`proxy_protocol`] | the header in which a proxy says who came |
 //! | [`websocket`] | messages and frames of RFC 6455 |
 //!
 //! Where a text and the recordings under `fixtures/push-server-0.4.0` disagree, the recordings are
@@ -21,6 +22,7 @@
 pub mod channel;
 pub mod guest;
 pub mod message;
+pub mod proxy_protocol;
 pub mod query;
 pub mod signature;
 pub mod status;

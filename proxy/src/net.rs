@@ -1,5 +1,6 @@
 //! Connections: a TCP or unix socket, and how a client takes what is written to it.
 
+pub(crate) mod peer;
 pub(crate) mod target;
 pub(crate) mod watched;
 
@@ -8,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::{RecvFlags, recv};
 use rustix::process::{Resource, getrlimit};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
@@ -47,6 +49,15 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+
+    /// Reads and leaves in the socket what it reads.
+    pub(crate) fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (readable, peek) = (Interest::READABLE, RecvFlags::PEEK);
+        match self {
+            Self::Tcp(stream) => stream.try_io(readable, || Ok(recv(stream, buffer, peek)?.0)),
+            Self::Unix(stream) => stream.try_io(readable, || Ok(recv(stream, buffer, peek)?.0)),
         }
     }
 

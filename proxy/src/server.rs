@@ -5,6 +5,7 @@ mod connection;
 mod for_guests;
 mod head;
 pub(crate) mod listen;
+mod proxy_protocol;
 pub(crate) mod request;
 
 use std::io;

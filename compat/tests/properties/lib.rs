@@ -16,6 +16,7 @@ pub mod generated;
 mod hmac;
 mod mid;
 pub mod protobuf;
+mod proxy_protocol;
 mod query;
 mod text_frames;
 mod websocket;
@@ -29,6 +30,7 @@ pub use channel_list::channel_list;
 pub use cookie::{GUESTS, cookie};
 pub use mid::mid;
 pub use protobuf::protobuf;
+pub use proxy_protocol::proxy_protocol;
 pub use query::query;
 pub use text_frames::text_frames;
 pub use websocket::websocket;
@@ -37,12 +39,13 @@ pub use websocket::websocket;
 pub type Property = (&'static str, fn(&[u8]));
 
 /// Every property.
-pub const ALL: [Property; 8] = [
+pub const ALL: [Property; 9] = [
     ("adopt", adopt),
     ("channel_list", channel_list),
     ("cookie", cookie),
     ("mid", mid),
     ("protobuf", protobuf),
+    ("proxy_protocol", proxy_protocol),
     ("query", query),
     ("text_frames", text_frames),
     ("websocket", websocket),

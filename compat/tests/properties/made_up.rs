@@ -166,6 +166,18 @@ proptest! {
     }
 
     #[test]
+    fn proxy_headers(
+        line in spoilt("PROXY (TCP[46]|UNKNOWN)( (1.2.3.4|::1|2001:db8::[0-9]{1,3})){2}( [0-9]{1,5}){2}\r\n"),
+        fixed in (0x1f..0x23_u8, prop::sample::select(vec![0_u8, 0x11, 0x12, 0x21, 0x31]), 0..2_u8, any::<u8>()),
+        block in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        properties::proxy_protocol(line.as_bytes());
+        let (command, family, high, low) = fixed;
+        let fixed = [b"\r\n\r\n\0\r\nQUIT\n", &[command, family, high, low][..]].concat();
+        properties::proxy_protocol(&[fixed, block].concat());
+    }
+
+    #[test]
     fn mids(text in spoilt(mid()), bytes in any::<[u8; 13]>()) {
         properties::mid(text.as_bytes());
         properties::mid(&bytes);

@@ -47,6 +47,7 @@ impl Seeds {
                 }
                 if let Some(unix_ms) = members.get("recorded_at_unix_ms") {
                     self.add_guest(unix_ms.as_u64().unwrap() / 1000);
+                    self.add_proxy_header(unix_ms.as_u64().unwrap() / 1000);
                 }
                 for name in ["body", "data", "value"] {
                     if let Some(data) = payload(value, name) {
@@ -95,6 +96,32 @@ impl Seeds {
         encode_frame(opcode, Some([1, 2, 3, 4]), data, &mut seed);
         encode_frame(Opcode::Ping, Some([5, 6, 7, 8]), b"ws ping", &mut seed);
         self.add("websocket", seed);
+    }
+
+    /// Nobody recorded a proxy: what it says, in every form, of a time that the recordings give.
+    fn add_proxy_header(&mut self, now: u64) {
+        let [.., a, b, c, d] = now.to_be_bytes();
+        let (v4, port) = (std::net::Ipv4Addr::new(a, b, c, d), [c, d]);
+        let v6 = v4.to_ipv6_mapped();
+        let (fixed, number) = (b"\r\n\r\n\0\r\nQUIT\n", u16::from_be_bytes(port));
+        self.add(
+            "proxy_protocol",
+            format!("PROXY TCP4 {v4} {v4} {number} 80\r\n"),
+        );
+        self.add(
+            "proxy_protocol",
+            format!("PROXY TCP6 {v6} {v6} {number} 443\r\n"),
+        );
+        let block = [&v4.octets(), &v4.octets(), &[0, 1, 0, 80][..]].concat();
+        let tls = [0x20, 0, 5, 1, 0, 0, 0, 0];
+        for (fixed_part, block) in [
+            ([0x21, 0x11, 0, 12], block.clone()),
+            ([0x21, 0x11, 0, 20], [&block[..], &tls].concat()),
+            ([0x20, 0, 0, 0], Vec::new()),
+        ] {
+            let header = [&fixed[..], &fixed_part, &block, b"GET / HTTP/1.1\r\n"].concat();
+            self.add("proxy_protocol", header);
+        }
     }
 
     /// Nobody recorded a guest of ours, so the times are all that the recordings give.

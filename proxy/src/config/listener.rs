@@ -30,4 +30,6 @@ pub(crate) struct Listener {
     pub(crate) role: Role,
     /// The site that it is for, whatever `Host` says. Default none: `Host` decides, where it counts.
     pub(crate) site: Option<String>,
+    /// Whether trusted proxies, and nobody else, come here, each connection with a PROXY header. Default false.
+    pub(crate) proxy_protocol: bool,
 }

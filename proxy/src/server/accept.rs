@@ -12,11 +12,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::listen::Bound;
+use super::proxy_protocol::{Refused, take_header};
 use super::{Core, connection, stopped};
 use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
 use crate::log::once_a_second;
 use crate::net::Stream;
+use crate::net::peer::Peer;
 
 /// Descriptors that a core opens beside its connections: its poll, its timers, a file of history.
 const PER_CORE: usize = 8;
@@ -26,6 +28,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The second in which the log was last told that not all get in.
 static TOLD: AtomicU64 = AtomicU64::new(0);
+
+/// The second in which the log was last told of a connection without a good PROXY header.
+static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 /// How many connections there may be.
 #[derive(Debug)]
@@ -158,17 +163,38 @@ fn take_in(
     stop: &watch::Receiver<bool>,
 ) {
     let counted = core.process.connections.count();
-    let serving = connection::serve(
-        Arc::clone(core),
-        stream,
-        peer,
-        Arc::clone(serves),
-        stop.clone(),
-    );
+    let (core, serves, mut stop) = (Arc::clone(core), Arc::clone(serves), stop.clone());
     tokio::spawn(async move {
-        serving.await;
+        let peer = match serves.proxy_protocol {
+            false => Some(Peer::at(peer)),
+            true => tokio::select! {
+                peer = behind_proxy(&core, &stream, peer) => peer,
+                () = stopped(&mut stop) => None,
+            },
+        };
+        if let Some(peer) = peer {
+            connection::serve(core, stream, peer, serves, stop).await;
+        }
         drop(counted);
     });
+}
+
+/// Who came, as the proxy says that the connection is from.
+async fn behind_proxy(core: &Core, stream: &Stream, proxy: IpAddr) -> Option<Peer> {
+    let server = Arc::clone(&core.process.serving().server);
+    let header = take_header(stream, proxy, &server.trusted_proxies);
+    let taken = timeout(server.header_timeout, header).await;
+    match taken.unwrap_or(Err(Refused::TimedOut)) {
+        Ok(peer) => Some(peer),
+        Err(Refused::Closed) => None,
+        Err(why) => {
+            once_a_second(&REFUSED, || {
+                let peer = proxy.to_canonical();
+                tracing::warn!(%peer, %why, "a connection to a listener with proxy_protocol was refused");
+            });
+            None
+        }
+    }
 }
 
 /// What a client reads for which there is no room.

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,6 +17,7 @@ use super::request::Arrival;
 use super::{Core, stopped};
 use crate::config::Listener;
 use crate::net::Stream;
+use crate::net::peer::Peer;
 use crate::net::watched::{Watch, Watched};
 use crate::push;
 use crate::route::Route;
@@ -32,7 +32,7 @@ const MAX_HEADERS: usize = 256;
 pub(super) async fn serve(
     core: Arc<Core>,
     stream: Stream,
-    peer: IpAddr,
+    peer: Peer,
     listener: Arc<Listener>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -90,12 +90,12 @@ pub(super) async fn serve(
     match ended {
         // hyper has answered by itself, or closed: no other line tells of it.
         Err(error) if error.is_parse() => {
-            tracing::info!(client = %peer.to_canonical(), %error, "a request was refused");
+            tracing::info!(client = %peer.address, %error, "a request was refused");
         }
         // The head of the response had gone when its body broke off.
         Err(error) if error.is_user() => {
             let cause = error.source().map(ToString::to_string);
-            tracing::warn!(client = %peer.to_canonical(), %error, cause, "a response was cut off");
+            tracing::warn!(client = %peer.address, %error, cause, "a response was cut off");
         }
         // How else a connection ends is its client's business.
         Ok(()) | Err(_) => {}

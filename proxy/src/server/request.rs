@@ -1,6 +1,5 @@
 //! One request's way: site and route found, head checked, visitor known, answered, logged.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +15,7 @@ use crate::body::{Body, request::RequestBody};
 use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
 use crate::guest::pull_config;
+use crate::net::peer::Peer;
 use crate::process::Serving;
 use crate::push::{self, websocket::handshake};
 use crate::route::Route;
@@ -32,7 +32,7 @@ pub(crate) struct Arrival {
     /// `None` if no site has its host, or if it came to the administrator.
     site: Option<Arc<Site>>,
     role: Role,
-    peer: IpAddr,
+    peer: Peer,
     pub(crate) route: Route,
 }
 
@@ -41,7 +41,7 @@ impl Arrival {
     pub(crate) fn of<B>(
         core: &Arc<Core>,
         listener: &Listener,
-        peer: IpAddr,
+        peer: Peer,
         request: &Request<B>,
     ) -> Self {
         let serving = core.process.serving();

@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::visitor::{Client, Visitor, forwarded_host};
 use super::visitor::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::net::peer::Peer;
 
 /// Headers of one connection, never forwarded.
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -73,7 +74,7 @@ pub(crate) fn remove_forged(headers: &mut HeaderMap, ours: &[&HeaderName]) {
 }
 
 /// Tells the site who came: `X-Real-IP`, `X-Forwarded-*` and `Forwarded`, rebuilt from what is known.
-pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr, visitor: &Visitor) {
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: Peer, visitor: &Visitor) {
     let chain = visitor.chain(peer, headers);
     let host = match visitor.by_proxy {
         true => forwarded_host(headers),

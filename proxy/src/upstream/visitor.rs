@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::net::peer::Peer;
+
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -17,7 +19,7 @@ pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     pub(crate) address: Client,
-    /// It came by https, as a trusted proxy says.
+    /// It came by https: to us, or as a trusted proxy says.
     pub(crate) https: bool,
     /// The peer is a trusted proxy.
     pub(crate) by_proxy: bool,
@@ -33,11 +35,10 @@ pub(crate) enum Client {
 
 impl Visitor {
     /// Reads `X-Forwarded-For` past trusted proxies, if the peer is one.
-    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+    pub(crate) fn of(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let trusts = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-        let peer = peer.to_canonical();
-        let by_proxy = trusts(&peer);
-        let mut address = Client::Known(peer);
+        let by_proxy = trusts(&peer.address);
+        let mut address = Client::Known(peer.address);
         if by_proxy {
             for hop in hops(headers).rev() {
                 address = Client::parse(hop);
@@ -49,19 +50,19 @@ impl Visitor {
         let proto = last_word(headers, &X_FORWARDED_PROTO).filter(|_| by_proxy);
         Self {
             address,
-            https: proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")),
+            https: proto.map_or(peer.tls, |proto| proto.eq_ignore_ascii_case(b"https")),
             by_proxy,
         }
     }
 
     /// `X-Forwarded-For` for the site: every hop of every line, in order, and the peer.
-    pub(crate) fn chain(&self, peer: IpAddr, headers: &HeaderMap) -> String {
+    pub(crate) fn chain(&self, peer: Peer, headers: &HeaderMap) -> String {
         let mut chain = String::new();
         for hop in hops(headers).filter(|_| self.by_proxy) {
             chain.push_str(&Client::parse(hop).ip().to_string());
             chain.push_str(", ");
         }
-        chain + &peer.to_canonical().to_string()
+        chain + &peer.address.to_string()
     }
 }
 
@@ -142,7 +143,7 @@ mod tests {
             "127.0.0.0/8".parse().unwrap(),
             "10.0.0.0/8".parse().unwrap(),
         ];
-        let peer = "127.0.0.1".parse().unwrap();
+        let peer = Peer::at("127.0.0.1".parse().unwrap());
         let visitor = Visitor::of(peer, &headers, &trusted);
         (visitor.address.to_string(), visitor.chain(peer, &headers))
     }
@@ -204,7 +205,7 @@ mod tests {
             for line in lines {
                 headers.append(X_FORWARDED_PROTO, HeaderValue::from_bytes(line).unwrap());
             }
-            let peer = "127.0.0.1".parse().unwrap();
+            let peer = Peer::at("127.0.0.1".parse().unwrap());
             Visitor::of(peer, &headers, &["127.0.0.1/32".parse().unwrap()]).https
         };
         assert!(https(&[b"http", b"HTTPS"]) && https(&[b"http, https"]));

@@ -13,16 +13,12 @@ use crate::config::{
 /// Browsers cut a cookie's life to this (RFC 6265bis).
 const LONGEST_COOKIE_DAYS: u64 = 400;
 
-/// Ignoring these would serve in the clear what was meant to be encrypted, or believe a client
-/// about its address.
+/// Ignoring it would serve in the clear what was meant to be encrypted.
 pub(super) fn no_tls_yet(s: &mut Section<'_>) {
     if let Some(tls) = s.value("tls") {
         tls.error(expected(
             "no such key: TLS is not supported yet, let a proxy in front of pullgate do it",
         ));
-    }
-    if s.flag("proxy_protocol", false) {
-        s.error("proxy_protocol", expected("false: it is not supported yet"));
     }
 }
 

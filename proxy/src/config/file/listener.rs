@@ -20,6 +20,7 @@ fn default_listeners() -> Vec<Listener> {
         address: Address::Tcp(SocketAddr::new(IpAddr::V4(ip), port)),
         role,
         site: None,
+        proxy_protocol: false,
     };
     vec![
         tcp(Ipv4Addr::UNSPECIFIED, 80, Role::Site),
@@ -38,6 +39,7 @@ fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<L
             .map(|name| Some(name.to_owned()))
     });
     checks::no_tls_yet(s);
+    let proxy_protocol = s.flag("proxy_protocol", false);
     let address = address?;
     checks::own_address(s, &address, taken);
     checks::exposure(s, &address, role);
@@ -45,6 +47,7 @@ fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<L
         address,
         role,
         site,
+        proxy_protocol,
     })
 }
 

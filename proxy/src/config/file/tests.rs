@@ -186,6 +186,7 @@ fn values_arrive() {
         address: address.parse().unwrap(),
         role,
         site: site.map(str::to_owned),
+        proxy_protocol: address.ends_with(":8080"),
     };
     assert_eq!(
         config.listeners,
