@@ -8,6 +8,7 @@
 //! | [`forwarded`] | who came, by what proxies in front say |
 //! | [`proxy_protocol`] | the same by the PROXY protocol, of haproxy and byte by byte |
 //! | [`heads`] | request and response heads: large, unclear, refused |
+//! | [`http1`] | HTTP/1.1 as bytes: what the site gets, and what nginx makes of the same |
 //! | [`targets`] | odd bytes of a request target |
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
@@ -63,6 +64,7 @@ mod harness;
 mod heads;
 mod history;
 mod hook;
+mod http1;
 mod improvements;
 mod ledger;
 mod lesson;

@@ -20,6 +20,8 @@ pub(crate) enum Error {
     Misdirected,
     #[error("the request target is neither a path nor a URL")]
     Target,
+    #[error("the request's body has a transfer coding other than chunked")]
+    Coding,
     #[error("the method {0} is not served")]
     Method(http::Method),
     #[error("the request target is longer than 16 KiB")]
@@ -109,6 +111,10 @@ impl Error {
             Self::Target => {
                 Answer::to_the_client(StatusCode::BAD_REQUEST, "This is not an address.")
             }
+            Self::Coding => Answer::to_the_client(
+                StatusCode::NOT_IMPLEMENTED,
+                "The request is coded in a way that is not known here.",
+            ),
             Self::Method(_) => Answer::to_the_client(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "This method is not served here.",

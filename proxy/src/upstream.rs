@@ -5,7 +5,7 @@ pub(crate) mod pool;
 pub(crate) mod tunnel;
 pub(crate) mod visitor;
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -23,6 +23,11 @@ pub(crate) async fn forward(
     mut body: RequestBody,
 ) -> Result<Response<Body>, Error> {
     in_origin_form(&mut parts);
+    if body.size_hint().exact().is_none() {
+        // hyper would leave out the body of a GET.
+        let chunked = HeaderValue::from_static("chunked");
+        parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+    }
     // An idle connection may close just as we write to it. What is idempotent and bodiless goes again.
     let repeatable = matches!(body, RequestBody::Empty)
         && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -54,7 +59,11 @@ pub(crate) async fn forward(
 /// Path and query alone, as a server gets them (RFC 9112 3.2.1).
 fn in_origin_form(parts: &mut request::Parts) {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    parts.uri = path.parse::<Uri>().unwrap_or_default();
+    parts.uri = match path.strip_prefix('?') {
+        // Of `http://host?query`.
+        Some(query) => format!("/?{query}").parse::<Uri>().unwrap_or_default(),
+        None => path.parse::<Uri>().unwrap_or_default(),
+    };
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
 }

@@ -1,6 +1,6 @@
 //! What hyper lets through in a request head and a back end could read differently.
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
 use crate::error::Error;
@@ -16,6 +16,12 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Error> {
     }
     if target.authority().is_some() && target.scheme().is_none() {
         return Err(Error::Target);
+    }
+    if target.path() == "*" && request.method() != Method::OPTIONS {
+        return Err(Error::Target);
+    }
+    if !is_coding_known(request.headers()) {
+        return Err(Error::Coding);
     }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next().map(HeaderValue::as_bytes);
@@ -37,6 +43,19 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Error> {
         return Err(Error::TargetTooLong);
     }
     Ok(())
+}
+
+/// Whether the body is only chunked, if it is coded at all. hyper takes whatever ends in `chunked`, and the site would
+/// get what is left as if it were plain (RFC 9112 6.1: 501).
+fn is_coding_known(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let known = codings.next().is_none_or(|coding| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    });
+    known && codings.next().is_none()
 }
 
 /// The host that a request is for: the target's, where it names one (RFC 9112 3.2.2). Empty if there is none, or none
