@@ -45,6 +45,7 @@ fn access_lines_name_each_thing_once() {
         "timestamp",
         "target",
         "client",
+        "request",
         "method",
         "uri",
         "status",

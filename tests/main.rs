@@ -5,6 +5,8 @@
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
 //! | [`engine`] | memory, disk and Redis, and tests on each |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
+//! | [`request_id`] | one id at the site, in the answer, in the log and on the page of an error |
+//! | [`ipv6`] | listeners, sites, proxies, publishers and limits in IPv6 |
 //! | [`forwarded`] | who came, by what proxies in front say |
 //! | [`proxy_protocol`] | the same by the PROXY protocol, of haproxy and byte by byte |
 //! | [`heads`] | request and response heads: large, unclear, refused |
@@ -66,6 +68,7 @@ mod history;
 mod hook;
 mod http1;
 mod improvements;
+mod ipv6;
 mod ledger;
 mod lesson;
 mod limits;
@@ -78,6 +81,7 @@ mod readme;
 mod record;
 mod reload;
 mod replay;
+mod request_id;
 mod sites;
 mod soak;
 mod stress;

@@ -7,6 +7,7 @@ mod head;
 pub(crate) mod listen;
 mod proxy_protocol;
 pub(crate) mod request;
+mod request_id;
 
 use std::io;
 use std::sync::Arc;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use data_encoding::HEXLOWER;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tracing::Level;
 
+use super::request_id::{RequestId, X_REQUEST_ID};
 use super::{Core, for_guests, head};
 use crate::admin;
 use crate::body::{Body, request::RequestBody};
@@ -71,10 +71,13 @@ impl Arrival {
     }
 
     /// Answers the request; every error becomes one response and one log line.
-    pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(self, mut request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let trusted = &self.serving.server.trusted_proxies;
         let visitor = Visitor::of(self.peer, request.headers(), trusted);
+        let id = RequestId::of(request.headers(), visitor.by_proxy);
+        // For what we answer by ourselves, too.
+        id.put_into(request.headers_mut());
         let line = self.serving.access_log.then(|| {
             let path = request
                 .uri()
@@ -82,9 +85,9 @@ impl Arrival {
                 .map_or("*", |target| target.as_str());
             (request.method().clone(), path.to_owned())
         });
-        let response = match self.dispatch(&visitor, request).await {
+        let response = match self.dispatch(&visitor, &id, request).await {
             Ok(response) => response,
-            Err(error) => page(&error),
+            Err(error) => page(&error, &id),
         };
         if let Some((method, uri)) = line {
             let site = self.site.as_ref().map(|site| site.config.name.as_str());
@@ -92,6 +95,7 @@ impl Arrival {
                 target: "access",
                 site = site.filter(|name| !name.is_empty()),
                 client = %visitor.address,
+                request = %id,
                 %method,
                 uri,
                 status = response.status().as_u16(),
@@ -104,6 +108,7 @@ impl Arrival {
     async fn dispatch(
         &self,
         visitor: &Visitor,
+        id: &RequestId,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Error> {
         head::check(&request)?;
@@ -138,9 +143,9 @@ impl Arrival {
                 Some(guests) => {
                     Ok(for_guests::serve(site, core, guests, self.route, request).await)
                 }
-                None => self.forward(site, visitor, request).await,
+                None => self.forward(site, visitor, id, request).await,
             },
-            Route::Site => self.forward(site, visitor, request).await,
+            Route::Site => self.forward(site, visitor, id, request).await,
             Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
         }
     }
@@ -150,6 +155,7 @@ impl Arrival {
         &self,
         site: &Site,
         visitor: &Visitor,
+        id: &RequestId,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Error> {
         let pool = site.pool(self.core.index);
@@ -157,7 +163,9 @@ impl Arrival {
         let websocket = tunnel::wants_websocket(&parts);
         let guest = &site.config.guest;
         headers::remove_hop_by_hop(&mut parts.headers);
-        headers::remove_forged(&mut parts.headers, &[&guest.header, &guest.token_header]);
+        let ours = [&guest.header, &guest.token_header, &X_REQUEST_ID];
+        headers::remove_forged(&mut parts.headers, &ours);
+        id.put_into(&mut parts.headers);
         parts.headers.remove(header::EXPECT);
         add_host(&mut parts, pool);
         headers::add_forwarded(&mut parts.headers, self.peer, visitor);
@@ -181,6 +189,7 @@ impl Arrival {
             response
         };
         *response.version_mut() = http::Version::HTTP_11;
+        id.put_into(response.headers_mut());
         if let Some(guests) = guests {
             if response.headers_mut().remove(RELEASE).is_some() {
                 guests.let_go(&mut response);
@@ -207,7 +216,7 @@ fn add_host(parts: &mut request::Parts, pool: &Pool) {
 }
 
 /// The page of an error: what happened, and the id under which the log says why.
-fn page(error: &Error) -> Response<Body> {
+fn page(error: &Error, id: &RequestId) -> Response<Body> {
     let Answer {
         status,
         sentence,
@@ -215,13 +224,9 @@ fn page(error: &Error) -> Response<Body> {
         closes,
         retry_after,
     } = error.answer();
-    let mut id = [0; 8];
-    // Without randomness the page still says what happened.
-    let _ = getrandom::fill(&mut id);
-    let id = HEXLOWER.encode(&id);
     match level {
-        Level::ERROR => tracing::error!(request = id, %error, "{}", status.as_u16()),
-        _ => tracing::info!(request = id, %error, "{}", status.as_u16()),
+        Level::ERROR => tracing::error!(request = %id, %error, "{}", status.as_u16()),
+        _ => tracing::info!(request = %id, %error, "{}", status.as_u16()),
     }
     let title = status.canonical_reason().unwrap_or("Error");
     let body = format!(
@@ -237,6 +242,8 @@ fn page(error: &Error) -> Response<Body> {
     );
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    id.put_into(headers);
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
