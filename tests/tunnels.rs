@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, connect, get, read_head, upstream, wait_for};
+use crate::harness::{Server, connect, get, read_head, signal, upstream, wait_for};
 use crate::proxy::mirror;
 
 const ADMIN: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n";
@@ -101,6 +101,18 @@ fn those_that_do_not_end_are_cut_off_then() {
     let mut tunnel = open(&server);
     let (success, took) = server.terminate();
     assert!(success && took >= Duration::from_secs(1), "{took:?}");
+    assert!(!echoes(&mut tunnel));
+}
+
+#[test]
+fn nothing_is_waited_for_after_the_second_signal() {
+    let server = Server::start_with("drain_timeout = \"1h\"\n", &echo());
+    let mut tunnel = open(&server);
+    signal(server.pid(), "TERM");
+    wait_for(|| TcpStream::connect(&server.site).is_err());
+    assert!(echoes(&mut tunnel), "the first lets it end");
+    let (success, _) = server.terminate();
+    assert!(success);
     assert!(!echoes(&mut tunnel));
 }
 

@@ -64,6 +64,8 @@ struct Sequence {
     limits: Limits,
     /// How often the site's key has changed.
     key: u32,
+    /// Whether subscribers are sent away: new ones are closed at once.
+    is_closing: bool,
 }
 
 /// The next message id. `start` is never one that an earlier process used.
@@ -110,6 +112,7 @@ impl Hub {
                 subscribers: 0,
                 limits,
                 key: 0,
+                is_closing: false,
             }),
             inboxes: (0..cores).map(|_| Inbox::default()).collect(),
             archive,
@@ -277,6 +280,9 @@ impl Hub {
             proof,
         ));
         subscriber.close_proven_before(sequence.key);
+        if sequence.is_closing {
+            subscriber.close(Closed::Drained);
+        }
         for receiver in receivers {
             let groups = sequence.channels.entry(*receiver).or_default();
             match groups.iter().find(|(at, _)| *at == core) {

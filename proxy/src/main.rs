@@ -21,6 +21,7 @@ mod hub;
 mod layers;
 mod log;
 mod net;
+mod phase;
 mod process;
 mod push;
 mod reload;
@@ -96,7 +97,7 @@ fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
     let connections = Connections::default();
     let serving = Serving::open(&config, cores, &connections)?;
     let process = Arc::new(Process::new(serving, connections));
-    let (server, runtimes) = Server::new(&process, cores, signals.stop)?;
+    let (server, runtimes) = Server::new(&process, cores, &signals.phases)?;
     let server = Arc::new(server);
     let running = Running::start(file, config, &process, &server)?;
     std::thread::spawn(move || running.follow(&signals.hangups));

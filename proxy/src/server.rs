@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{Address, Listener};
 use crate::hub::Hub;
+use crate::phase::{Phase, Phases, Watching};
 use crate::process::Process;
 use crate::push;
 use crate::site::Site;
@@ -34,7 +35,7 @@ pub(crate) struct Server {
     /// The first core's.
     first: Handle,
     room: Arc<Room>,
-    stop: watch::Receiver<bool>,
+    phase: Watching,
 }
 
 /// Everything a core has one of.
@@ -66,11 +67,10 @@ pub(crate) struct Delivering {
 }
 
 impl Server {
-    /// `stop` becomes true when the process is to end.
     pub(crate) fn new(
         process: &Arc<Process>,
         cores: usize,
-        stop: watch::Receiver<bool>,
+        phases: &Phases,
     ) -> io::Result<(Self, Runtimes)> {
         let serving = process.serving();
         let room = Arc::new(Room::new(serving.server.max_connections, cores));
@@ -90,7 +90,7 @@ impl Server {
             process: Arc::clone(process),
             cores: runtimes.iter().enumerate().map(core).collect(),
             room,
-            stop,
+            phase: phases.watch(),
         };
         Ok((server, Runtimes(runtimes)))
     }
@@ -145,22 +145,25 @@ impl Server {
         let (serves, now) = watch::channel(listener);
         for ((core, handle), socket) in self.cores.iter().zip(bound) {
             let core = Arc::clone(core);
-            handle.spawn(accept(core, socket, now.clone(), self.stop.clone()));
+            handle.spawn(accept(core, socket, now.clone(), self.phase.clone()));
         }
         Open { address, serves }
     }
 
-    /// Serves until `stop` becomes true, then lets what is under way end.
+    /// Serves until the process is to drain, then lets what is under way end.
     pub(crate) fn run(&self, runtimes: Runtimes) {
         let cores = self.cores.len();
         tracing::info!(cores, max_connections = self.room.max(), "ready");
         std::thread::scope(|threads| {
             for (index, runtime) in runtimes.0.into_iter().enumerate() {
-                let mut stop = self.stop.clone();
+                let mut phase = self.phase.clone();
                 threads.spawn(move || {
                     runtime.block_on(async {
-                        stopped(&mut stop).await;
-                        drain(&self.process, index == 0).await;
+                        phase.reached(Phase::Draining).await;
+                        tokio::select! {
+                            () = drain(&self.process, index == 0) => {}
+                            () = phase.reached(Phase::Ending) => {}
+                        }
                     });
                 });
             }
@@ -199,11 +202,6 @@ impl Drop for Delivering {
         }
         self.report.abort();
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender has gone, which ends the process too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Waits for the connections, no longer than `drain_timeout`. One core closes the subscribers.

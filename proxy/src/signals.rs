@@ -5,13 +5,14 @@ use std::sync::mpsc;
 
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+
+use crate::phase::{Phase, Phases};
 
 /// The signals, from now on.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    /// Becomes true at SIGTERM or SIGINT.
-    pub(crate) stop: watch::Receiver<bool>,
+    /// Draining from SIGTERM or SIGINT on, ending from the second of them on.
+    pub(crate) phases: Phases,
     /// SIGHUP: the configuration is to be read again. It ends nothing; nor does the end of the terminal, which sends it
     /// too. One that comes while another waits is the same.
     pub(crate) hangups: mpsc::Receiver<()>,
@@ -19,7 +20,8 @@ pub(crate) struct Signals {
 
 /// Catches them.
 pub(crate) fn catch() -> io::Result<Signals> {
-    let (stop, stopped) = watch::channel(false);
+    let phases = Phases::default();
+    let told = phases.clone();
     let (hangup, hangups) = mpsc::sync_channel(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -34,21 +36,27 @@ pub(crate) fn catch() -> io::Result<Signals> {
     };
     std::thread::spawn(move || {
         runtime.block_on(async {
+            let mut next = [
+                (Phase::Draining, "stopping"),
+                (Phase::Ending, "stopping at once"),
+            ]
+            .into_iter();
             loop {
                 select! {
-                    _ = terminate.recv() => return,
-                    _ = interrupt.recv() => return,
-                    // Full means that one waits, or that nobody reads a configuration again.
-                    _ = hung_up.recv() => drop(hangup.try_send(())),
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                    _ = hung_up.recv() => {
+                        // Full means that one waits, or that nobody reads a configuration again.
+                        let _ = hangup.try_send(());
+                        continue;
+                    }
+                }
+                if let Some((phase, what)) = next.next() {
+                    tracing::info!("{what}");
+                    told.reach(phase);
                 }
             }
         });
-        tracing::info!("stopping");
-        // Nobody listens any more only when the process has ended.
-        let _ = stop.send(true);
     });
-    Ok(Signals {
-        stop: stopped,
-        hangups,
-    })
+    Ok(Signals { phases, hangups })
 }

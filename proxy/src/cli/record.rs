@@ -10,6 +10,7 @@ use pullgate_recording::record::{self, Limits, Options, PushPaths, Upstream, Way
 
 use super::Failure;
 use crate::config::{Address, Log, LogFormat, Origin, file};
+use crate::phase::Phase;
 use crate::{connections, log, signals};
 
 /// Stand in front of a push server and write down what passes, for `pullgate replay`.
@@ -67,14 +68,14 @@ pub(crate) fn run(arguments: Record) -> Result<(), Failure> {
         access: false,
     });
     connections::raise_limit();
-    let mut stop = signals::catch()?.stop;
+    let mut phase = signals::catch()?.phases.watch();
     let how_long = arguments.how_long;
     let options = options(arguments)?;
     record::record(options, async move {
-        let signal = stop.wait_for(|stopping| *stopping);
+        let signal = phase.reached(Phase::Draining);
         match how_long {
             Some(how_long) => drop(tokio::time::timeout(how_long, signal).await),
-            None => drop(signal.await),
+            None => signal.await,
         }
     })?;
     Ok(())

@@ -1,13 +1,14 @@
 //! Who is sent away: everybody for a restart, some for another key.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Hub;
 use super::group::Group;
-use super::subscriber::Closed;
+use super::subscriber::{Closed, Subscriber};
 
-/// Between two channels closed for a restart, where there are few.
+/// Between two subscribers closed for a restart, where there are few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
 impl Hub {
@@ -21,23 +22,33 @@ impl Hub {
         }
     }
 
-    /// Closes every subscriber, for a restart: paced over `within`, so that not all come back at once.
+    /// Closes every subscriber, for a restart: paced over `within`, so that not all come back at once. Whoever
+    /// subscribes from now on is closed at once.
     pub(crate) async fn close_all(&self, within: Duration) {
-        let groups: Vec<Arc<Group>> = self
-            .sequence()
-            .channels
-            .values()
-            .flat_map(|groups| groups.iter().map(|(_, group)| Arc::clone(group)))
-            .collect();
-        let pause = within / u32::try_from(groups.len().max(1)).unwrap_or(u32::MAX);
+        let subscribers = self.take_leave();
+        let pause = within / u32::try_from(subscribers.len().max(1)).unwrap_or(u32::MAX);
         let pause = pause.min(LONGEST_PAUSE);
         let mut due = Duration::ZERO;
-        for group in groups {
-            group.close(Closed::Drained);
+        for subscriber in subscribers.into_values() {
+            subscriber.close(Closed::Drained);
             due += pause;
             if due > Duration::from_millis(10) {
                 tokio::time::sleep(std::mem::take(&mut due)).await;
             }
         }
+    }
+
+    /// Those that are there when nobody is let in any more, each once, by number.
+    fn take_leave(&self) -> BTreeMap<u64, Arc<Subscriber>> {
+        let groups: Vec<Arc<Group>> = {
+            let mut sequence = self.sequence();
+            sequence.is_closing = true;
+            let groups = sequence.channels.values().flatten();
+            groups.map(|(_, group)| Arc::clone(group)).collect()
+        };
+        groups
+            .iter()
+            .flat_map(|group| group.subscribers())
+            .collect()
     }
 }

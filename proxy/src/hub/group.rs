@@ -49,6 +49,11 @@ impl Group {
         }
     }
 
+    /// By number, as they are now.
+    pub(super) fn subscribers(&self) -> BTreeMap<u64, Arc<Subscriber>> {
+        self.members().clone()
+    }
+
     /// See [`Subscriber::close_proven_before`].
     pub(super) fn close_proven_before(&self, key: u32) {
         for member in self.members().values() {

@@ -1,8 +1,10 @@
+mod closing;
 mod slow;
 
 use std::future::poll_fn;
 use std::task::Poll;
 
+use closing::*;
 use pullgate_compat::channel::{ChannelId, Role};
 use pullgate_compat::message::{Body, Sender};
 use pullgate_compat::signature::{Algorithm, SignatureKey};
@@ -94,6 +96,7 @@ for_every_engine!(
     what_is_taken_late_is_whole,
     short_messages_count_with_their_frames,
     a_burst_does_not_make_a_quick_subscriber_slow,
+    who_is_sent_away_goes_by_and_by,
 );
 
 fn id(number: u8) -> Receiver {

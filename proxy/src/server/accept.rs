@@ -13,12 +13,13 @@ use tokio::time::{sleep, timeout};
 
 use super::listen::Bound;
 use super::proxy_protocol::{Refused, take_header};
-use super::{Core, connection, stopped};
+use super::{Core, connection};
 use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
 use crate::log::once_a_second;
 use crate::net::Stream;
 use crate::net::peer::Peer;
+use crate::phase::{Phase, Watching};
 
 /// Descriptors that a core opens beside its connections: its poll, its timers, a file of history.
 const PER_CORE: usize = 8;
@@ -112,12 +113,12 @@ impl Room {
     }
 }
 
-/// Accepts until the listener is closed, whose sender is dropped then, or the process is to stop.
+/// Accepts until the listener is closed, whose sender is dropped then, or the process drains.
 pub(super) async fn accept(
     core: Arc<Core>,
     socket: Bound,
     mut serves: watch::Receiver<Arc<Listener>>,
-    mut stop: watch::Receiver<bool>,
+    mut phase: Watching,
 ) {
     let listener = match socket.accepting() {
         Ok(listener) => listener,
@@ -130,7 +131,7 @@ pub(super) async fn accept(
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            () = stopped(&mut stop) => return,
+            () = phase.reached(Phase::Draining) => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -140,7 +141,7 @@ pub(super) async fn accept(
                 if serves.role != Role::Admin && (is_full || stream.is_reserved()) {
                     core.room.turn_away(stream);
                 } else {
-                    take_in(&core, stream, peer, &serves, &stop);
+                    take_in(&core, stream, peer, &serves, &phase);
                 }
             }
             Err(error) => {
@@ -160,20 +161,20 @@ fn take_in(
     stream: Stream,
     peer: IpAddr,
     serves: &Arc<Listener>,
-    stop: &watch::Receiver<bool>,
+    phase: &Watching,
 ) {
     let counted = core.process.connections.count();
-    let (core, serves, mut stop) = (Arc::clone(core), Arc::clone(serves), stop.clone());
+    let (core, serves, mut phase) = (Arc::clone(core), Arc::clone(serves), phase.clone());
     tokio::spawn(async move {
         let peer = match serves.proxy_protocol {
             false => Some(Peer::at(peer)),
             true => tokio::select! {
                 peer = behind_proxy(&core, &stream, peer) => peer,
-                () = stopped(&mut stop) => None,
+                () = phase.reached(Phase::Draining) => None,
             },
         };
         if let Some(peer) = peer {
-            connection::serve(core, stream, peer, serves, stop).await;
+            connection::serve(core, stream, peer, serves, phase).await;
         }
         drop(counted);
     });

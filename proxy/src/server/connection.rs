@@ -11,14 +11,14 @@ use futures_util::future::{Either, FutureExt, TryFutureExt};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
 
+use super::Core;
 use super::request::Arrival;
-use super::{Core, stopped};
 use crate::config::Listener;
 use crate::net::Stream;
 use crate::net::peer::Peer;
 use crate::net::watched::{Watch, Watched};
+use crate::phase::{Phase, Watching};
 use crate::push;
 use crate::route::Route;
 
@@ -28,13 +28,13 @@ const MAX_HEAD: usize = 64 << 10;
 /// Lines in a request head: hyper takes 100 by itself, nginx sets no limit.
 const MAX_HEADERS: usize = 256;
 
-/// Serves a connection until it ends, or until nothing is under way on it any more once `stop` is true.
+/// Serves a connection until it ends, or until nothing is under way on it any more once the process drains.
 pub(super) async fn serve(
     core: Arc<Core>,
     stream: Stream,
     peer: Peer,
     listener: Arc<Listener>,
-    mut stop: watch::Receiver<bool>,
+    mut phase: Watching,
 ) {
     let server = Arc::clone(&core.process.serving().server);
     let (header_timeout, send_timeout) = (server.header_timeout, server.send_timeout);
@@ -74,7 +74,7 @@ pub(super) async fn serve(
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
+        () = phase.reached(Phase::Draining) => {
             connection.as_mut().graceful_shutdown();
             poll_fn(|cx| {
                 let ended = connection.as_mut().poll(cx);
