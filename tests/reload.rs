@@ -291,7 +291,11 @@ fn sites_and_listeners_come_and_go() {
     let bodies = crate::push::bodies(&missed.body);
     assert_eq!(bodies, ["before", "after", "alone"]);
 
-    // It comes back as it was.
+    // It comes back as it was, once nobody has its files any more.
+    let lock = server.directory.path().join("state/sites/two/lock");
+    let lock = fs::File::open(lock).unwrap();
+    wait_for(|| lock.try_lock().is_ok());
+    drop(lock);
     let told = reload(&server, "role = \"publish\"\n", &two);
     assert!(told.contains("site two: new"), "{told}");
     let signed = pullgate()
