@@ -8,6 +8,7 @@ use crate::bitrix::Site;
 use crate::engine::{Engine, on_every_engine};
 use crate::guests::{SECRET, token_keys};
 use crate::harness::{Php, SIGNATURE_KEY, Server, free_port, root};
+use crate::tls;
 
 /// Runs a script to its end.
 #[allow(
@@ -118,3 +119,39 @@ on_every_engine!(
     guests_of_a_module_that_drops_them,
     guests_of_a_module_that_serves_them,
 );
+
+#[test]
+fn two_sites_by_https_over_http2_and_a_renewed_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        tls::certificate(directory.path(), name, &[&format!("{name}.test")], 90);
+    }
+    let tls = "{ certificates = [\
+               { cert = \"one.pem\", key = \"one.key\" }, { cert = \"two.pem\", key = \"two.key\" }] }";
+    let port = free_port();
+    let more = "[guest.push]\nversion = 3\n";
+    let server = tls::start(
+        directory,
+        tls,
+        "",
+        &format!("http://127.0.0.1:{port}"),
+        more,
+    );
+    let publish = format!("http://{}", server.publish);
+    let environment = [
+        ("PULLGATE_TOKEN_KEYS", token_keys(&server)),
+        ("PULLGATE_PUBLISH_URL", publish),
+    ];
+    let environment = environment
+        .each_ref()
+        .map(|(key, value)| (*key, value.as_str()));
+    let _php = Php::serve(port, "fixtures/site/", &environment);
+    let listens = server.site.rsplit(':').next().unwrap();
+    let pid = server.pid().to_string();
+    let arguments = [
+        OsStr::new(listens),
+        server.directory.path().as_os_str(),
+        OsStr::new(&pid),
+    ];
+    run("https.mjs", &arguments, &server);
+}

@@ -14,6 +14,7 @@
 //! | [`targets`] | odd bytes of a request target |
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
+//! | [`tls`] | certificates by name, renewed, stapled; everything through TLS; HTTP/2 and its floods |
 //! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
@@ -86,6 +87,7 @@ mod sites;
 mod soak;
 mod stress;
 mod targets;
+mod tls;
 mod tunnels;
 mod uploads;
 mod websocket;

@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 
 use lease::Lease;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A response body.
 pub(crate) enum Body {

@@ -15,6 +15,7 @@ pub(crate) use guest::{Adopt, Guest, GuestPush, SameSite, SharedCache};
 use hosts::HostPattern;
 pub(crate) use listener::{Address, Listener, Role};
 pub(crate) use push::{Limits, Paths, Push};
+pub(crate) use tls::{Certificate, Tls};
 pub(crate) use upstream::{Origin, Upstream};
 
 pub(crate) mod file;
@@ -22,6 +23,7 @@ mod guest;
 pub(crate) mod hosts;
 mod listener;
 mod push;
+mod tls;
 mod upstream;
 
 /// Everything `pullgate.toml` says.

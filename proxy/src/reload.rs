@@ -15,6 +15,7 @@ use crate::config::{self, Config, Listener, file};
 use crate::log;
 use crate::process::{Process, Serving};
 use crate::server::listen::Bound;
+use crate::server::tls::Serves;
 use crate::server::{Delivering, Open, Server};
 use crate::site::{Site, Sites};
 
@@ -36,7 +37,7 @@ pub(crate) struct Running {
 }
 
 /// Listeners, and what was bound for those that were not open.
-type Listening = Vec<(Arc<Listener>, Vec<Bound>)>;
+type Listening = Vec<(Arc<Serves>, Vec<Bound>)>;
 
 /// What a new configuration needs, made but not yet used.
 struct Prepared {
@@ -182,7 +183,7 @@ impl Running {
                 }
                 None => self.server.bind(&listener)?,
             };
-            bound.push((listener, sockets));
+            bound.push((Arc::new(Serves::new(listener)?), sockets));
         }
         Ok(bound)
     }
@@ -220,15 +221,15 @@ impl Running {
     /// These listeners are open from now on, and no others. One whose address stays accepts on, for whom it is now.
     fn serve_at(&mut self, bound: Listening) {
         let mut before = std::mem::take(&mut self.listeners);
-        for (listener, sockets) in bound {
-            let same = |open: &Open| *open.address() == listener.address;
+        for (serves, sockets) in bound {
+            let same = |open: &Open| *open.address() == serves.listener.address;
             let open = match before.iter().position(same) {
                 Some(at) if sockets.is_empty() => {
                     let open = before.remove(at);
-                    open.serve(listener);
+                    open.serve(serves);
                     open
                 }
-                Some(_) | None => self.server.accept(listener, sockets),
+                Some(_) | None => self.server.accept(serves, sockets),
             };
             self.listeners.push(open);
         }

@@ -4,10 +4,13 @@ mod accept;
 mod connection;
 mod for_guests;
 mod head;
+mod http2;
 pub(crate) mod listen;
 mod proxy_protocol;
+mod redirect;
 pub(crate) mod request;
 mod request_id;
+pub(crate) mod tls;
 
 use std::io;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use crate::push;
 use crate::site::Site;
 use accept::{Room, accept};
 use listen::{Bound, ListenError};
+use tls::Serves;
 
 /// The cores of a process, which serve its sites.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ pub(crate) struct Runtimes(Vec<Runtime>);
 pub(crate) struct Open {
     address: Address,
     /// For whom it accepts now.
-    serves: watch::Sender<Arc<Listener>>,
+    serves: watch::Sender<Arc<Serves>>,
 }
 
 /// The tasks that deliver what is published at a site; dropping it ends them.
@@ -140,9 +144,9 @@ impl Server {
     }
 
     /// Accepts on what was bound.
-    pub(crate) fn accept(&self, listener: Arc<Listener>, bound: Vec<Bound>) -> Open {
-        let address = listener.address.clone();
-        let (serves, now) = watch::channel(listener);
+    pub(crate) fn accept(&self, serves: Arc<Serves>, bound: Vec<Bound>) -> Open {
+        let address = serves.listener.address.clone();
+        let (serves, now) = watch::channel(serves);
         for ((core, handle), socket) in self.cores.iter().zip(bound) {
             let core = Arc::clone(core);
             handle.spawn(accept(core, socket, now.clone(), self.phase.clone()));
@@ -177,9 +181,9 @@ impl Open {
     }
 
     /// Accepts for somebody else at the same address.
-    pub(crate) fn serve(&self, listener: Arc<Listener>) {
+    pub(crate) fn serve(&self, serves: Arc<Serves>) {
         // There is a receiver as long as a core accepts.
-        let _ = self.serves.send(listener);
+        let _ = self.serves.send(serves);
     }
 }
 

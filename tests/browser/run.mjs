@@ -32,8 +32,8 @@ export async function eventually(what, holds) {
   }
 }
 
-/** Gives `claims` a browser, reports, and ends the process: 0 if all hold, else 1. */
-export async function run(claims) {
+/** Gives `claims` a browser, started with `more` arguments, reports, and ends the process: 0 if all hold, else 1. */
+export async function run(claims, more = []) {
   if (!existsSync(executablePath)) {
     console.error(`there is no ${executablePath}: install chromium, or name a browser in CHROMIUM`);
     process.exit(1);
@@ -42,7 +42,7 @@ export async function run(claims) {
     executablePath,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-      '--disable-background-networking', '--disable-component-update',
+      '--disable-background-networking', '--disable-component-update', ...more,
     ],
   });
   let failure;

@@ -37,6 +37,7 @@ mod report;
 mod secret;
 mod section;
 mod sites;
+mod tls;
 mod units;
 mod upstream;
 mod value;

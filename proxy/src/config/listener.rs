@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::Tls;
+
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -32,4 +34,8 @@ pub(crate) struct Listener {
     pub(crate) site: Option<String>,
     /// Whether trusted proxies, and nobody else, come here, each connection with a PROXY header. Default false.
     pub(crate) proxy_protocol: bool,
+    /// Default none: in the clear.
+    pub(crate) tls: Option<Tls>,
+    /// `redirect = "https"`: what comes in the clear is sent to the same address by https. Default none.
+    pub(crate) redirects: bool,
 }

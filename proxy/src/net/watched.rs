@@ -1,5 +1,5 @@
 //! What hyper does not tell of a connection: whether it waits for a request, and whether the client takes what we
-//! write. And what it must not see: see [`super::target`].
+//! write.
 
 use std::io;
 use std::pin::Pin;
@@ -8,19 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Request;
 use http::header::UPGRADE;
 use http_body::Body;
 use hyper::rt::{Sleep, Timer};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
 
 use super::Stream;
-use super::target::Targets;
 
 /// Shared by a connection's stream, its timer and whoever wants to end it.
 #[derive(Debug, Default, Clone)]
@@ -46,6 +42,11 @@ impl Watch {
     pub(crate) fn request<B: Body>(&self, request: &Request<B>) {
         let alone = request.body().is_end_stream() && !request.headers().contains_key(UPGRADE);
         self.0.head_follows.store(alone, Ordering::Relaxed);
+    }
+
+    /// Whether the next that comes is a head, or will be one behind the request under way, which has no body.
+    pub(super) fn head_follows(&self) -> bool {
+        self.0.heads.load(Ordering::Relaxed) > 0 || self.0.head_follows.load(Ordering::Relaxed)
     }
 
     /// The timer for `header_read_timeout`.
@@ -104,9 +105,6 @@ impl Future for HeadSleep {
 pub(crate) struct Watched {
     stream: Stream,
     seen: Arc<Seen>,
-    targets: Targets,
-    /// What `targets` made longer than hyper had room for.
-    rest: Vec<u8>,
     send_timeout: Duration,
     /// Kept for the next time that the client falls behind.
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -117,28 +115,14 @@ impl Watched {
         Self {
             stream,
             seen: Arc::clone(&watch.0),
-            targets: Targets::default(),
-            rest: Vec::new(),
             send_timeout,
             timer: None,
         }
     }
 
-    /// The bare stream behind an upgrade, and what was read of it behind the request.
-    pub(crate) fn take_apart(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
-        let parts = upgraded.downcast::<TokioIo<Self>>().ok()?;
-        let watched = parts.io.into_inner();
-        let early = match watched.rest.as_slice() {
-            [] => parts.read_buf,
-            rest => [&parts.read_buf, rest].concat().into(),
-        };
-        Some((watched.stream, early))
-    }
-
-    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
-        let later = self.rest.split_off(self.rest.len().min(buf.remaining()));
-        buf.put_slice(&self.rest);
-        self.rest = later;
+    /// The bare stream.
+    pub(super) fn into_inner(self) -> Stream {
+        self.stream
     }
 
     fn written(
@@ -174,21 +158,7 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.rest.is_empty() {
-            self.hand_over(buf);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let head_follows = self.seen.heads.load(Ordering::Relaxed) > 0
-            || self.seen.head_follows.load(Ordering::Relaxed);
-        let read = buf.filled().get(before..).unwrap_or_default();
-        if let Some(encoded) = self.targets.encode(read, head_follows) {
-            buf.set_filled(before);
-            self.rest = encoded;
-            self.hand_over(buf);
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 

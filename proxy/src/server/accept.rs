@@ -13,8 +13,9 @@ use tokio::time::{sleep, timeout};
 
 use super::listen::Bound;
 use super::proxy_protocol::{Refused, take_header};
+use super::tls::Serves;
 use super::{Core, connection};
-use crate::config::{Listener, Role};
+use crate::config::Role;
 use crate::error::{Answer, Error};
 use crate::log::once_a_second;
 use crate::net::Stream;
@@ -86,12 +87,16 @@ impl Room {
     }
 
     /// Tells a client that there is no room, and waits a little for it to have read that: closing at once would
-    /// take the answer away from one that is still sending.
-    fn turn_away(&self, mut stream: Stream) {
+    /// take the answer away from one that is still sending. One that comes by TLS is closed without an answer.
+    fn turn_away(&self, mut stream: Stream, by_tls: bool) {
         let max = self.max();
         once_a_second(&TOLD, || {
             tracing::warn!(max, "{}: they get 503", Error::NoRoom);
         });
+        if by_tls {
+            // A handshake, to tell it why, would cost more than a request.
+            return;
+        }
         // Nothing was written before, so the kernel has room for it.
         let _ = stream.write_now(&self.no_room);
         if stream.is_reserved() {
@@ -117,7 +122,7 @@ impl Room {
 pub(super) async fn accept(
     core: Arc<Core>,
     socket: Bound,
-    mut serves: watch::Receiver<Arc<Listener>>,
+    mut serves: watch::Receiver<Arc<Serves>>,
     mut phase: Watching,
 ) {
     let listener = match socket.accepting() {
@@ -138,8 +143,8 @@ pub(super) async fn accept(
                 let serves = Arc::clone(&serves.borrow());
                 // The administrator gets in when nobody else does.
                 let is_full = core.process.connections.open() >= core.room.max();
-                if serves.role != Role::Admin && (is_full || stream.is_reserved()) {
-                    core.room.turn_away(stream);
+                if serves.listener.role != Role::Admin && (is_full || stream.is_reserved()) {
+                    core.room.turn_away(stream, serves.tls.is_some());
                 } else {
                     take_in(&core, stream, peer, &serves, &phase);
                 }
@@ -156,17 +161,11 @@ pub(super) async fn accept(
     }
 }
 
-fn take_in(
-    core: &Arc<Core>,
-    stream: Stream,
-    peer: IpAddr,
-    serves: &Arc<Listener>,
-    phase: &Watching,
-) {
+fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>, phase: &Watching) {
     let counted = core.process.connections.count();
     let (core, serves, mut phase) = (Arc::clone(core), Arc::clone(serves), phase.clone());
     tokio::spawn(async move {
-        let peer = match serves.proxy_protocol {
+        let peer = match serves.listener.proxy_protocol {
             false => Some(Peer::at(peer)),
             true => tokio::select! {
                 peer = behind_proxy(&core, &stream, peer) => peer,

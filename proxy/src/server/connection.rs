@@ -1,4 +1,4 @@
-//! One client's connection: hyper on it, to its end or to the end of us.
+//! One client's connection: TLS and hyper on it, to its end or to the end of us.
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -8,84 +8,102 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::{Either, FutureExt, TryFutureExt};
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
-use super::Core;
 use super::request::Arrival;
-use crate::config::Listener;
+use super::tls::{self, Serves};
+use super::{Core, http2};
+use crate::body::Body;
+use crate::config::{Listener, Server};
 use crate::net::Stream;
+use crate::net::client::Client;
 use crate::net::peer::Peer;
+use crate::net::secured::Secured;
 use crate::net::watched::{Watch, Watched};
 use crate::phase::{Phase, Watching};
 use crate::push;
 use crate::route::Route;
 
 /// Largest request head: Bitrix cookies are big.
-const MAX_HEAD: usize = 64 << 10;
+pub(super) const MAX_HEAD: u32 = 64 << 10;
 
 /// Lines in a request head: hyper takes 100 by itself, nginx sets no limit.
 const MAX_HEADERS: usize = 256;
+
+/// What answers the requests of one connection.
+#[derive(Debug)]
+pub(super) struct Requests {
+    core: Arc<Core>,
+    listener: Arc<Listener>,
+    peer: Peer,
+    /// As it was when the connection began.
+    pub(super) server: Arc<Server>,
+}
+
+impl Requests {
+    pub(super) fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        let arrival = Arrival::of(&self.core, &self.listener, self.peer, &request);
+        let route = arrival.route;
+        let answer = arrival.answer(request);
+        if matches!(route, Route::Publish | Route::ClientPublish | Route::Login) {
+            // PHP often closes without waiting for the answer. hyper then drops the future it was
+            // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
+            Either::Left(tokio::spawn(answer).unwrap_or_else(|_| push::broken()))
+        } else {
+            Either::Right(answer)
+        }
+    }
+}
 
 /// Serves a connection until it ends, or until nothing is under way on it any more once the process drains.
 pub(super) async fn serve(
     core: Arc<Core>,
     stream: Stream,
-    peer: Peer,
-    listener: Arc<Listener>,
+    mut peer: Peer,
+    serves: Arc<Serves>,
     mut phase: Watching,
 ) {
     let server = Arc::clone(&core.process.serving().server);
-    let (header_timeout, send_timeout) = (server.header_timeout, server.send_timeout);
     let watch = Watch::default();
-    let told = watch.clone();
-    let service = service_fn(move |incoming| {
-        told.request(&incoming);
-        let arrival = Arrival::of(&core, &listener, peer, &incoming);
-        let route = arrival.route;
-        let answer = arrival.answer(incoming);
-        if matches!(route, Route::Publish | Route::ClientPublish | Route::Login) {
-            // PHP often closes without waiting for the answer. hyper then drops the future it was
-            // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
-            Either::Left(
-                tokio::spawn(answer)
-                    .unwrap_or_else(|_| push::broken())
-                    .map(Ok::<_, Infallible>),
-            )
-        } else {
-            Either::Right(answer.map(Ok))
-        }
-    });
-    // hyper-util's `auto` builder never lets a silent connection go, and its `GracefulShutdown`, as hyper's own,
-    // waits for the rest of half a head: hence hyper itself, and the watch.
-    let connection = http1::Builder::new()
-        .timer(watch.timer())
-        .header_read_timeout(header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(2 * MAX_HEAD)
-        .title_case_headers(true)
-        .serve_connection(
-            TokioIo::new(Watched::new(stream, &watch, send_timeout)),
-            service,
-        )
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = phase.reached(Phase::Draining) => {
-            connection.as_mut().graceful_shutdown();
-            poll_fn(|cx| {
-                let ended = connection.as_mut().poll(cx);
-                // Nothing, or half a head, has come of the next request.
-                match ended.is_pending() && watch.is_idle() {
-                    true => Poll::Ready(Ok(())),
-                    false => ended,
+    let stream = Watched::new(stream, &watch, server.send_timeout);
+    let stream = match &serves.tls {
+        None => Secured::Plain(stream),
+        Some(config) => {
+            let accepted = tls::accept(Arc::clone(config), stream);
+            let accepted = tokio::select! {
+                accepted = timeout(server.header_timeout, accepted) => accepted,
+                () = phase.reached(Phase::Draining) => return,
+            };
+            match accepted {
+                Ok(Ok(stream)) => {
+                    peer.tls = true;
+                    Secured::Tls(stream)
                 }
-            })
-            .await
+                Ok(Err(error)) => {
+                    let client = peer.address;
+                    return tracing::info!(%client, %error, "a TLS handshake failed");
+                }
+                Err(_) => return,
+            }
         }
+    };
+    let requests = Requests {
+        core,
+        listener: Arc::clone(&serves.listener),
+        peer,
+        server,
+    };
+    let ended = match &stream {
+        Secured::Tls(tls) if tls::is_http2(tls) => http2::serve(stream, requests, phase).await,
+        Secured::Plain(_) | Secured::Tls(_) => serve_http1(stream, requests, &watch, phase).await,
     };
     match ended {
         // hyper has answered by itself, or closed: no other line tells of it.
@@ -99,5 +117,46 @@ pub(super) async fn serve(
         }
         // How else a connection ends is its client's business.
         Ok(()) | Err(_) => {}
+    }
+}
+
+async fn serve_http1(
+    stream: Secured,
+    requests: Requests,
+    watch: &Watch,
+    mut phase: Watching,
+) -> hyper::Result<()> {
+    let header_timeout = requests.server.header_timeout;
+    let told = watch.clone();
+    let service = service_fn(move |request| {
+        told.request(&request);
+        requests.answer(request).map(Ok::<_, Infallible>)
+    });
+    // hyper-util's `auto` builder never lets a silent connection go, and its `GracefulShutdown`, as hyper's own,
+    // waits for the rest of half a head: hence hyper itself, and the watch.
+    let connection = http1::Builder::new()
+        .timer(watch.timer())
+        .header_read_timeout(header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD as usize)
+        .max_buf_size(2 * MAX_HEAD as usize)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(Client::new(stream, watch)), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = phase.reached(Phase::Draining) => {
+            connection.as_mut().graceful_shutdown();
+            poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                // Nothing, or half a head, has come of the next request.
+                match ended.is_pending() && watch.is_idle() {
+                    true => Poll::Ready(Ok(())),
+                    false => ended,
+                }
+            })
+            .await
+        }
     }
 }

@@ -92,7 +92,7 @@ fn names(target: &Uri, host: &[u8], named: &[u8]) -> bool {
     bare(host) == bare(named)
 }
 
-fn without_port(host: &[u8]) -> &[u8] {
+pub(super) fn without_port(host: &[u8]) -> &[u8] {
     let colon = host.iter().rposition(|byte| *byte == b':');
     match colon.and_then(|colon| host.split_at_checked(colon)) {
         Some((name, port)) if !port.contains(&b']') => name,

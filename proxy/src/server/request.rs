@@ -1,7 +1,7 @@
 //! One request's way: site and route found, head checked, visitor known, answered, logged.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, request};
@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tracing::Level;
 
 use super::request_id::{RequestId, X_REQUEST_ID};
-use super::{Core, for_guests, head};
+use super::{Core, for_guests, head, redirect};
 use crate::admin;
 use crate::body::{Body, request::RequestBody};
 use crate::config::{Listener, Role};
@@ -33,7 +33,17 @@ pub(crate) struct Arrival {
     site: Option<Arc<Site>>,
     role: Role,
     peer: Peer,
+    /// What the listener says of TLS.
+    secured: Secured,
     pub(crate) route: Route,
+}
+
+/// How a request came, as its listener says.
+#[derive(Debug, Clone, Copy)]
+struct Secured {
+    hsts: Option<Duration>,
+    /// It is sent to where it can come by https.
+    redirects: bool,
 }
 
 impl Arrival {
@@ -66,6 +76,10 @@ impl Arrival {
             site,
             role: listener.role,
             peer,
+            secured: Secured {
+                hsts: listener.tls.as_ref().and_then(|tls| tls.hsts),
+                redirects: listener.redirects,
+            },
             route,
         }
     }
@@ -85,10 +99,13 @@ impl Arrival {
                 .map_or("*", |target| target.as_str());
             (request.method().clone(), path.to_owned())
         });
-        let response = match self.dispatch(&visitor, &id, request).await {
+        let mut response = match self.dispatch(&visitor, &id, request).await {
             Ok(response) => response,
             Err(error) => page(&error, &id),
         };
+        if let Some(hsts) = self.secured.hsts {
+            redirect::add_hsts(response.headers_mut(), hsts);
+        }
         if let Some((method, uri)) = line {
             let site = self.site.as_ref().map(|site| site.config.name.as_str());
             tracing::info!(
@@ -118,6 +135,9 @@ impl Arrival {
                 Role::Site | Role::Publish => Err(Error::Misdirected),
             };
         };
+        if self.secured.redirects {
+            return Ok(redirect::to_https(&request));
+        }
         let core = self.core.index;
         let trusted =
             self.role == Role::Publish || visitor.address.is_in(&site.config.push.publish_allow);

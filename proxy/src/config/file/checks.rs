@@ -13,12 +13,11 @@ use crate::config::{
 /// Browsers cut a cookie's life to this (RFC 6265bis).
 const LONGEST_COOKIE_DAYS: u64 = 400;
 
-/// Ignoring it would serve in the clear what was meant to be encrypted.
-pub(super) fn no_tls_yet(s: &mut Section<'_>) {
-    if let Some(tls) = s.value("tls") {
-        tls.error(expected(
-            "no such key: TLS is not supported yet, let a proxy in front of pullgate do it",
-        ));
+/// One that speaks https itself would send its clients round in circles.
+pub(super) fn redirects_to_another(s: &Section<'_>, role: Role, redirects: bool) {
+    if redirects && (role != Role::Site || s.has("tls")) {
+        let form = "it at a listener of role \"site\" without tls";
+        s.error("redirect", expected(form));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::section::Section;
-use super::{address, checks};
+use super::{address, checks, tls};
 use crate::config::{Address, Listener, Role};
 
 pub(super) fn listeners(file: &mut Section<'_>) -> Vec<Listener> {
@@ -20,6 +20,8 @@ fn default_listeners() -> Vec<Listener> {
         address: Address::Tcp(SocketAddr::new(IpAddr::V4(ip), port)),
         role,
         site: None,
+        tls: None,
+        redirects: false,
         proxy_protocol: false,
     };
     vec![
@@ -38,7 +40,9 @@ fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<L
             .text("the name of a [[site]]")
             .map(|name| Some(name.to_owned()))
     });
-    checks::no_tls_yet(s);
+    let tls = tls::tls(s);
+    let redirects = s.read("redirect", false, |value| value.word(&[("https", true)]));
+    checks::redirects_to_another(s, role, redirects);
     let proxy_protocol = s.flag("proxy_protocol", false);
     let address = address?;
     checks::own_address(s, &address, taken);
@@ -47,6 +51,8 @@ fn listener(s: &mut Section<'_>, taken: &mut Vec<(Address, String)>) -> Option<L
         address,
         role,
         site,
+        tls,
+        redirects,
         proxy_protocol,
     })
 }

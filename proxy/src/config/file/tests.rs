@@ -23,8 +23,13 @@ fn read_text(text: &str, file: &Path) -> Outcome {
     read(Reading::new(text, file, &environment))
 }
 
+/// Where relative paths of [`full`] lead somewhere.
+fn beside_the_certificates() -> PathBuf {
+    root().join("fixtures/config/valid/pullgate.toml")
+}
+
 fn config_of(text: &str) -> Config {
-    read_text(text, Path::new("pullgate.toml")).unwrap().0
+    read_text(text, &beside_the_certificates()).unwrap().0
 }
 
 fn report_of(text: &str) -> String {
@@ -187,15 +192,36 @@ fn values_arrive() {
         role,
         site: site.map(str::to_owned),
         proxy_protocol: address.ends_with(":8080"),
+        tls: None,
+        redirects: false,
     };
+    let redirecting = Listener {
+        redirects: true,
+        ..listener("0.0.0.0:80", Role::Site, None)
+    };
+    let (encrypted, others): (Vec<_>, Vec<_>) = config
+        .listeners
+        .clone()
+        .into_iter()
+        .partition(|listener| listener.tls.is_some());
     assert_eq!(
-        config.listeners,
+        others,
         [
             listener("0.0.0.0:8080", Role::Site, None),
+            redirecting,
             listener("127.0.0.1:8895", Role::Publish, Some("shop")),
             listener("unix:/run/pullgate/admin.sock", Role::Admin, None),
         ]
     );
+    let tls = encrypted[0].tls.as_ref().unwrap();
+    assert_eq!(tls.hsts.unwrap().as_secs(), 180 * 24 * 60 * 60);
+    assert_eq!(
+        tls.certificates[0].names,
+        ["shop.example", "*.shop.example"]
+    );
+    assert!(tls.certificates[0].certified.ocsp.is_some());
+    assert_eq!(encrypted[1].tls.as_ref().unwrap().hsts, None);
+    assert_eq!(encrypted[1].tls.as_ref().unwrap().certificates.len(), 2);
     assert_eq!(config.server.max_connections, 20_000);
     assert_eq!(config.sites[0].upstream.connect_timeout.as_millis(), 500);
     assert_eq!(config.sites[0].guest.secrets, [Secret(KEY.to_owned())]);
@@ -218,7 +244,7 @@ fn values_arrive() {
     assert_eq!(config.sites[0].push.limits.subscriber_queue, 1_000_000);
     assert_eq!(config.history.max_memory, 1 << 30);
     assert_eq!(config.sites[0].name, "shop");
-    assert_eq!(config.listeners[1].site.as_deref(), Some("shop"));
+    assert_eq!(config.listeners[4].site.as_deref(), Some("shop"));
     assert_eq!(config.log.format, LogFormat::Json);
 }
 
@@ -286,7 +312,7 @@ fn all_keys() -> BTreeSet<&'static str> {
     };
     let lines: String = full().lines().map(probed).collect();
     let text = format!("{probe}\n{lines}");
-    let errors = read_text(&text, Path::new("pullgate.toml")).unwrap_err();
+    let errors = read_text(&text, &beside_the_certificates()).unwrap_err();
     let keys = errors.found.into_iter().flat_map(|error| {
         let Problem::Unknown { known, .. } = error.problem else {
             panic!("{error}");
@@ -305,11 +331,7 @@ fn the_full_file_has_every_key() {
             line.starts_with(&format!("{key} = ")) || line.starts_with('[') && table == Some(key)
         })
     };
-    let not_yet = ["tls"];
-    let missing: Vec<_> = all_keys()
-        .into_iter()
-        .filter(|key| !has(key) && !not_yet.contains(key))
-        .collect();
+    let missing: Vec<_> = all_keys().into_iter().filter(|key| !has(key)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -332,11 +354,11 @@ fn every_key_is_documented() {
 fn reports_of_broken_text_do_not_panic() {
     let text = full();
     for at in (0..text.len()).step_by(5) {
-        let cut = read_text(&text[..at], Path::new("pullgate.toml"));
+        let cut = read_text(&text[..at], &beside_the_certificates());
         cut.map_or_else(|errors| drop(errors.to_string()), drop);
         for junk in ["\"", "[", "é=", "\n", "\0"] {
             let broken = format!("{}{junk}{}", &text[..at], &text[at..]);
-            let outcome = read_text(&broken, Path::new("pullgate.toml"));
+            let outcome = read_text(&broken, &beside_the_certificates());
             outcome.map_or_else(|errors| drop(errors.to_string()), drop);
         }
     }

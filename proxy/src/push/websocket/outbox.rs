@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 use pullgate_compat::websocket::{Header, Opcode, encode_frame};
 
-use crate::net::Stream;
+use crate::net::switched::Switched;
 
 /// Pieces in one system call.
 const AT_ONCE: usize = 64;
@@ -49,7 +49,7 @@ impl Outbox {
     }
 
     /// Writes what the socket takes now; whether it took any.
-    pub(super) fn write_to(&mut self, stream: &Stream) -> io::Result<bool> {
+    pub(super) fn write_to(&mut self, stream: &mut Switched) -> io::Result<bool> {
         self.cut();
         let mut slices = [IoSlice::new(&[]); AT_ONCE];
         let mut filled = 0;

@@ -6,13 +6,13 @@ use std::io;
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use pullgate_compat::websocket::{Decoder, Event, Opcode, Peer, Violation};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use crate::net::Stream;
-use crate::net::watched::Watched;
+use crate::net::client::Client;
+use crate::net::switched::Switched;
 
 /// Bytes that are read at once. The buffer is on the stack: an idle connection has none.
 const AT_ONCE: usize = 8 << 10;
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 8 << 10;
 /// An open websocket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: Stream,
+    stream: Switched,
     /// `None` behind the client's last word, which is its close frame or what it did wrong.
     decoder: Option<Decoder>,
     /// What has come and is not yet dealt with: no more than fitted into one reading.
@@ -61,7 +61,7 @@ impl From<io::Error> for Broken {
 impl Socket {
     /// `None` only if the connection is not what the server accepted.
     pub(super) fn new(upgraded: Upgraded, max_message: usize) -> Option<Self> {
-        let (stream, early) = Watched::take_apart(upgraded)?;
+        let (stream, early) = Client::take_apart(upgraded)?;
         stream.limit_unsent();
         let mut socket = Self {
             stream,
@@ -132,7 +132,7 @@ impl Socket {
             };
             let ready = self.stream.ready(interest).await?;
             if ready.is_writable() && !self.outbox.is_empty() {
-                let taken = self.outbox.write_to(&self.stream)?;
+                let taken = self.outbox.write_to(&mut self.stream)?;
                 let late = std::mem::replace(&mut self.is_behind, !self.outbox.is_empty());
                 if taken {
                     self.taken = Instant::now();
@@ -152,7 +152,7 @@ impl Socket {
     pub(super) async fn finish(mut self) -> io::Result<()> {
         while !self.outbox.is_empty() {
             self.stream.ready(Interest::WRITABLE).await?;
-            self.outbox.write_to(&self.stream)?;
+            self.outbox.write_to(&mut self.stream)?;
         }
         self.stream.shutdown().await?;
         self.decoder = None;

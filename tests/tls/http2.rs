@@ -1,0 +1,225 @@
+//! HTTP/2: requests as they arrive at the site, what bounds a client, and how it is let go.
+
+mod floods;
+mod frames;
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+
+use crate::harness::{upstream, wait_for};
+use crate::push::{A, bodies, publish, signed, wait_until_online};
+use crate::tls::{echo, start_one};
+use frames::{Client, Kind};
+
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+#[test]
+fn a_request_arrives_as_one_of_http1() {
+    let server = start_one("", &echo(), "");
+    let mut client = Client::open(&server);
+    // Cookies come in crumbs (RFC 9113 8.2.3), and the host in the authority.
+    client.request(
+        1,
+        &[
+            ("cookie", "a=1"),
+            ("te", "trailers"),
+            ("cookie", "b=2"),
+            ("cookie", "c=3"),
+        ],
+    );
+    let response = client.response(1);
+    let head = response.body();
+    assert_eq!(response.status, "200", "{head}");
+    let lower = head.to_ascii_lowercase();
+    assert!(lower.starts_with("get /page?x http/1.1\r\n"), "{head}");
+    assert!(lower.contains("\r\ncookie: a=1; b=2; c=3\r\n"), "{head}");
+    assert_eq!(lower.matches("\r\ncookie:").count(), 1, "{head}");
+    assert!(lower.contains("\r\nhost: site.test\r\n"), "{head}");
+    assert!(lower.contains("\r\nx-forwarded-proto: https\r\n"), "{head}");
+    assert!(
+        !lower.contains("\r\nte:") && !lower.contains("\r\nconnection:"),
+        "{head}"
+    );
+}
+
+#[test]
+fn a_host_that_is_not_the_authority_is_refused() {
+    let server = start_one("", &echo(), "");
+    let mut client = Client::open(&server);
+    for (at, (host, status)) in [
+        ("site.test", "200"),
+        ("SITE.test:443", "200"),
+        ("evil.test", "400"),
+        ("", "400"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stream = 2 * u32::try_from(at).unwrap() + 1;
+        client.request(stream, &[("host", host)]);
+        assert_eq!(client.response(stream).status, status, "{host}");
+    }
+    // Headers of one connection make a request malformed (RFC 9113 8.2.2).
+    for (stream, header) in [
+        (9, "connection"),
+        (11, "transfer-encoding"),
+        (13, "upgrade"),
+    ] {
+        client.request(stream, &[(header, "x")]);
+        assert!(client.was_reset(stream), "{header}");
+    }
+    client.request(15, &[]);
+    assert_eq!(client.response(15).status, "200", "others go on");
+}
+
+#[test]
+fn requests_do_not_wait_for_each_other() {
+    let server = start_one("", &echo(), "");
+    let channel = signed(&server, A);
+    let mut client = Client::open(&server);
+    // A long poll, behind which the site is asked.
+    client.get(1, &format!("/bitrix/sub/?CHANNEL_ID={channel}"), &[]);
+    wait_until_online(&server);
+    client.request(3, &[]);
+    assert_eq!(client.response(3).status, "200");
+    publish(&server, A, "\"first\"", 60);
+    let response = client.response(1);
+    assert_eq!(response.status, "200");
+    assert_eq!(bodies(&response.body()), ["\"first\""]);
+}
+
+#[test]
+fn large_bodies_go_both_ways() {
+    const SIZE: usize = 5 << 20;
+    let site = upstream(|mut stream, head| {
+        let body = crate::tls::chunked_body(&mut stream, &head);
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+    });
+    let server = start_one("", &site, "");
+    let mut client = Client::open(&server);
+    let body: Vec<u8> = (0..SIZE)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
+    client.post(1, "/", &body);
+    let response = client.response(1);
+    assert_eq!(response.status, "200");
+    assert!(response.data == body, "{} bytes", response.data.len());
+}
+
+#[test]
+fn no_websockets_are_offered_over_it() {
+    let server = start_one("", NOWHERE, "");
+    let mut client = Client::open(&server);
+    client.request(1, &[]);
+    client.response(1);
+    // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 3).
+    assert!(
+        !client
+            .settings()
+            .iter()
+            .any(|(key, value)| *key == 8 && *value == 1)
+    );
+    client.headers(
+        3,
+        &[
+            (":method", "CONNECT"),
+            (":scheme", "https"),
+            (":authority", "site.test"),
+            (":path", "/"),
+            (":protocol", "websocket"),
+        ],
+        true,
+    );
+    assert!(client.was_reset(3));
+}
+
+#[test]
+fn a_response_that_is_not_taken_ends_and_others_go_on() {
+    let left = Arc::new(Mutex::new(false));
+    let leaves = Arc::clone(&left);
+    let site = upstream(move |mut stream, head| {
+        if head.starts_with("GET /fountain") {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+            while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+            *leaves.lock().unwrap() = true;
+        } else {
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let server = start_one("send_timeout = \"1s\"\n", &site, "");
+    let mut client = Client::open(&server);
+    // 65,535 bytes are taken; then its window is shut, and that of the connection is not.
+    client.open_connection_window(1 << 20);
+    client.get(1, "/fountain", &[]);
+    assert!(client.was_reset(1));
+    client.request(3, &[]);
+    assert_eq!(client.response(3).body(), "ok");
+    wait_for(|| *left.lock().unwrap());
+}
+
+#[test]
+fn who_is_idle_or_never_begins_is_let_go() {
+    let server = start_one(
+        "header_timeout = \"1s\"\nsend_timeout = \"1s\"\n",
+        &echo(),
+        "",
+    );
+    let mut client = Client::open(&server);
+    client.request(1, &[]);
+    assert_eq!(client.response(1).status, "200");
+    assert!(client.was_sent_away(), "GOAWAY");
+    assert_eq!(client.end(), None);
+
+    // The preface never comes.
+    let mut silent = Client::connect(&server);
+    let mut all = Vec::new();
+    let _ = silent.read_to_end(&mut all);
+    // Half a head does not come to its end.
+    let mut half = Client::open(&server);
+    half.frame(Kind::Headers, 0, 1, &[0x82]);
+    assert!(half.was_sent_away());
+}
+
+#[test]
+fn a_body_that_stops_ends_its_request() {
+    let server = start_one("body_timeout = \"1s\"\n", &echo_later(), "");
+    let mut client = Client::open(&server);
+    client.headers(
+        1,
+        &[
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "site.test"),
+            (":path", "/"),
+        ],
+        false,
+    );
+    client.frame(Kind::Data, 0, 1, b"half");
+    assert_eq!(client.response(1).status, "408");
+}
+
+/// A site that waits for a body which does not come.
+fn echo_later() -> String {
+    upstream(|mut stream, _| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    })
+}
+
+#[test]
+fn a_stop_says_goodbye_and_lets_requests_end() {
+    let server = start_one("", NOWHERE, "");
+    let channel = signed(&server, A);
+    let mut client = Client::open(&server);
+    client.get(1, &format!("/bitrix/sub/?CHANNEL_ID={channel}"), &[]);
+    wait_until_online(&server);
+    let ended = std::thread::spawn(|| server.terminate());
+    assert_eq!(client.response(1).status, "304");
+    assert!(client.was_sent_away());
+    drop(client);
+    assert!(ended.join().unwrap().0);
+}
