@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::harness::{upstream, wait_for};
 use crate::push::{A, bodies, publish, signed, wait_until_online};
-use crate::tls::{echo, start_one};
+use crate::tls::{echo, ended, start_one};
 use frames::{Client, Kind};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -177,8 +177,7 @@ fn who_is_idle_or_never_begins_is_let_go() {
 
     // The preface never comes.
     let mut silent = Client::connect(&server);
-    let mut all = Vec::new();
-    let _ = silent.read_to_end(&mut all);
+    ended(&mut silent);
     // Half a head does not come to its end.
     let mut half = Client::open(&server);
     half.frame(Kind::Headers, 0, 1, &[0x82]);

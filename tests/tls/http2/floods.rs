@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::frames::{Client, END_HEADERS, END_STREAM, Kind, block};
+use super::frames::{Client, END_HEADERS, END_STREAM, Kind, block, frame};
 use crate::harness::{Server, upstream};
 use crate::tls::{echo, start_one};
 
@@ -60,10 +60,17 @@ fn rapid_resets() {
     let server = start_one("", &site, "");
     let mut client = Client::open(&server);
     let head = head();
+    let mut together = Vec::new();
     let went = flood(&mut client, 100_000, |round, client| {
         let stream = 2 * u32::try_from(round).unwrap() + 1;
-        client.try_frame(Kind::Headers, END_HEADERS | END_STREAM, stream, &head)?;
-        client.try_frame(Kind::Reset, 0, stream, &8u32.to_be_bytes())
+        let mut both = frame(Kind::Headers, END_HEADERS | END_STREAM, stream, &head);
+        both.extend(frame(Kind::Reset, 0, stream, &8u32.to_be_bytes()));
+        together.extend(both);
+        // In one record, so that none can be looked at before its reset.
+        match together.len() > 10_000 {
+            true => client.try_send(&std::mem::take(&mut together)),
+            false => Ok(()),
+        }
     });
     assert!(went, "100,000 streams were taken");
     serves(&server);

@@ -89,12 +89,12 @@ impl Client {
         stream: u32,
         payload: &[u8],
     ) -> std::io::Result<()> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind as u8, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        let written = self.stream.write_all(&frame);
+        self.try_send(&frame(kind, flags, stream, payload))
+    }
+
+    /// The same for whole frames.
+    pub(super) fn try_send(&mut self, frames: &[u8]) -> std::io::Result<()> {
+        let written = self.stream.write_all(frames);
         let waited =
             |error: &Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         assert!(
@@ -281,6 +281,16 @@ impl Client {
         }
         reason.filter(|reason| *reason != 0)
     }
+}
+
+/// A frame as it is sent.
+pub(super) fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind as u8, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
 }
 
 /// Literal fields, never indexed, without Huffman.
