@@ -5,6 +5,7 @@
 //! | [`harness`] | starts and stops pullgate and PHP; a small HTTP client |
 //! | [`engine`] | memory, disk and Redis, and tests on each |
 //! | [`proxy`] | forwarding, errors, large bodies, the site's own websockets |
+//! | [`pages`] | error pages of the site's own, and maintenance |
 //! | [`request_id`] | one id at the site, in the answer, in the log and on the page of an error |
 //! | [`ipv6`] | listeners, sites, proxies, publishers and limits in IPv6 |
 //! | [`forwarded`] | who came, by what proxies in front say |
@@ -75,6 +76,7 @@ mod lesson;
 mod limits;
 mod log;
 mod migration;
+mod pages;
 mod proxy;
 mod proxy_protocol;
 mod push;

@@ -14,6 +14,7 @@ use crate::history::redis::address::Place as RedisPlace;
 pub(crate) use guest::{Adopt, Guest, GuestPush, SameSite, SharedCache};
 use hosts::HostPattern;
 pub(crate) use listener::{Address, Listener, Role};
+pub(crate) use pages::{ErrorPages, Pages};
 pub(crate) use push::{Limits, Paths, Push};
 pub(crate) use tls::{Certificate, Tls};
 pub(crate) use upstream::{Origin, Upstream};
@@ -22,6 +23,7 @@ pub(crate) mod file;
 mod guest;
 pub(crate) mod hosts;
 mod listener;
+pub(crate) mod pages;
 mod push;
 mod tls;
 mod upstream;
@@ -52,6 +54,7 @@ pub(crate) struct Site {
     /// Default false.
     pub(crate) is_original: bool,
     pub(crate) upstream: Upstream,
+    pub(crate) pages: Pages,
     pub(crate) guest: Guest,
     pub(crate) push: Push,
     /// Where its messages are, with `history.engine = "redis"`.

@@ -28,6 +28,8 @@ pub(crate) enum Error {
     TargetTooLong,
     #[error("the request's body: {0}")]
     Upload(BodyError),
+    #[error("the site is under maintenance")]
+    Maintenance,
     #[error("publishing is not open to this address")]
     PublishForbidden,
     #[error("a publish was refused: {0}")]
@@ -137,6 +139,13 @@ impl Error {
                 StatusCode::FORBIDDEN,
                 "Publishing is not open to this address.",
             ),
+            Self::Maintenance => Answer {
+                retry_after: Some(60),
+                ..Answer::refused(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "The site is under maintenance. Please come back in a while.",
+                )
+            },
             Self::NotPublished(_) => Answer::later("Try again later."),
             Self::NoRoom => Answer {
                 closes: true,

@@ -34,7 +34,7 @@ pub(super) async fn serve<B: HttpBody>(
     route: Route,
     request: Request<B>,
 ) -> Response<Body> {
-    layers::around(request, async |request| {
+    let mut response = layers::around(request, async |request| {
         if request.method() != Method::GET {
             return push::answer(StatusCode::NOT_FOUND, "");
         }
@@ -56,7 +56,10 @@ pub(super) async fn serve<B: HttpBody>(
             _ => push::answer(StatusCode::NOT_FOUND, ""),
         }
     })
-    .await
+    .await;
+    let headers = response.headers_mut();
+    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+    response
 }
 
 fn script(guest: Option<GuestId>) -> Response<Body> {

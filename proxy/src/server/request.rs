@@ -12,6 +12,7 @@ use super::request_id::{RequestId, X_REQUEST_ID};
 use super::{Core, for_guests, head, redirect};
 use crate::admin;
 use crate::body::{Body, request::RequestBody};
+use crate::config::pages::MAINTENANCE;
 use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
 use crate::guest::pull_config;
@@ -101,7 +102,7 @@ impl Arrival {
         });
         let mut response = match self.dispatch(&visitor, &id, request).await {
             Ok(response) => response,
-            Err(error) => page(&error, &id),
+            Err(error) => self.page(&error, &id),
         };
         if let Some(hsts) = self.secured.hsts {
             redirect::add_hsts(response.headers_mut(), hsts);
@@ -112,11 +113,11 @@ impl Arrival {
                 target: "access",
                 site = site.filter(|name| !name.is_empty()),
                 client = %visitor.address,
-                request = %id,
                 %method,
                 uri,
                 status = response.status().as_u16(),
                 ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                request = %id,
             );
         }
         response
@@ -178,6 +179,10 @@ impl Arrival {
         id: &RequestId,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Error> {
+        let pages = &site.config.pages;
+        if pages.is_maintenance() && !visitor.address.is_in(&pages.maintenance_allow) {
+            return Err(Error::Maintenance);
+        }
         let pool = site.pool(self.core.index);
         let (mut parts, body) = request.into_parts();
         let websocket = tunnel::wants_websocket(&parts);
@@ -219,6 +224,51 @@ impl Arrival {
         }
         Ok(response)
     }
+
+    /// The page of an error, the site's or our own: what happened, and the id under which the log says why.
+    fn page(&self, error: &Error, id: &RequestId) -> Response<Body> {
+        let Answer {
+            status,
+            sentence,
+            level,
+            closes,
+            retry_after,
+        } = error.answer();
+        match level {
+            Level::ERROR => tracing::error!(request = %id, %error, "{}", status.as_u16()),
+            _ => tracing::info!(request = %id, %error, "{}", status.as_u16()),
+        }
+        let own = self.site.as_ref().and_then(|site| {
+            let own = matches!(error, Error::Maintenance).then_some(MAINTENANCE);
+            let pages = &site.config.pages.error_pages;
+            pages.of(own, status, &id.to_string())
+        });
+        let body = own.unwrap_or_else(|| {
+            let title = status.canonical_reason().unwrap_or("Error");
+            format!(
+                "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+                 <h1>{} {title}</h1><p>{sentence}</p><p>Request <code>{id}</code></p></html>\n",
+                status.as_u16()
+            )
+        });
+        let mut response = Response::new(Body::from(bytes::Bytes::from(body)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+        id.put_into(headers);
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
 }
 
 /// HTTP/1.1 to the site needs a Host, which the client may have named in the target, or not at all (HTTP/1.0).
@@ -233,42 +283,4 @@ fn add_host(parts: &mut request::Parts, pool: &Pool) {
     if let Ok(host) = host {
         parts.headers.insert(header::HOST, host);
     }
-}
-
-/// The page of an error: what happened, and the id under which the log says why.
-fn page(error: &Error, id: &RequestId) -> Response<Body> {
-    let Answer {
-        status,
-        sentence,
-        level,
-        closes,
-        retry_after,
-    } = error.answer();
-    match level {
-        Level::ERROR => tracing::error!(request = %id, %error, "{}", status.as_u16()),
-        _ => tracing::info!(request = %id, %error, "{}", status.as_u16()),
-    }
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
-         <h1>{} {title}</h1><p>{sentence}</p><p>Request <code>{id}</code></p></html>\n",
-        status.as_u16()
-    );
-    let mut response = Response::new(Body::from(bytes::Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
-    id.put_into(headers);
-    if let Some(seconds) = retry_after {
-        headers.insert(header::RETRY_AFTER, seconds.into());
-    }
-    if closes {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }

@@ -2,6 +2,7 @@
 //! the defaults of all.
 
 use super::guest::guest;
+use super::pages::pages;
 use super::push::push;
 use super::redis;
 use super::report::expected;
@@ -50,6 +51,7 @@ fn only(file: &mut Section<'_>, listeners: &[Listener], redis: RedisPlace) -> Si
         is_default: true,
         is_original: true,
         upstream: file.section("upstream", |s| upstream(s, listeners, true)),
+        pages: file.section("pages", pages),
         guest: file.section("guest", guest),
         push: file.section("push", push),
         redis,
@@ -58,6 +60,7 @@ fn only(file: &mut Section<'_>, listeners: &[Listener], redis: RedisPlace) -> Si
 
 fn defaults(file: &mut Section<'_>, listeners: &[Listener]) {
     file.section("upstream", |s| upstream(s, listeners, false));
+    file.section("pages", pages);
     file.section("guest", guest);
     file.section("push", push);
 }
@@ -83,6 +86,7 @@ fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern
         s.flag("original", false),
         s.section("upstream", |s| upstream(s, listeners, true)),
     );
+    let pages = s.section("pages", pages);
     let (guest, push) = (s.section("guest", guest), s.section("push", push));
     let redis = s.section("history", |s| redis(s, is_original));
     Some(Site {
@@ -91,6 +95,7 @@ fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern
         is_default,
         is_original,
         upstream,
+        pages,
         guest,
         push,
         redis,
