@@ -16,6 +16,7 @@
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
 //! | [`tls`] | certificates by name, renewed, stapled; everything through TLS; HTTP/2 and its floods |
+//! | [`back_ends`] | several back ends of one site: shared out, out, in again, removed |
 //! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
@@ -53,6 +54,7 @@
 )]
 
 mod adopt;
+mod back_ends;
 mod binary;
 mod bitrix;
 mod bounds;

@@ -14,8 +14,9 @@ use crate::history::Archive;
 use crate::history::disk::Disk;
 use crate::history::redis::Redis;
 use crate::layers;
-use crate::process::Process;
+use crate::process::{Process, Serving};
 use crate::site::Site;
+use crate::upstream::back_ends::BackEnd;
 
 /// A node that begins is not ready before Redis is there, or this time has passed.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -256,7 +257,56 @@ fn metrics(process: &Process) -> String {
             line(&mut text, name, site, value);
         }
     }
+    back_ends(&mut text, &serving);
     text
+}
+
+/// A metric of a back end: its name, kind and meaning, and its value.
+type BackEndMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&BackEnd) -> u64,
+);
+
+const BACK_END_METRICS: [BackEndMetric; 3] = [
+    (
+        "pullgate_back_end_up",
+        "gauge",
+        "0 while no connection to the back end can be made.",
+        |back_end| back_end.is_in().into(),
+    ),
+    (
+        "pullgate_back_end_requests",
+        "gauge",
+        "Requests and websockets under way at the back end.",
+        |back_end| back_end.busy() as u64,
+    ),
+    (
+        "pullgate_back_end_failures_total",
+        "counter",
+        "Connections to the back end that could not be made.",
+        BackEnd::failures,
+    ),
+];
+
+/// With the site's name where it has one, and the back end's address.
+fn back_ends(text: &mut String, serving: &Serving) {
+    for (name, kind, help, of) in BACK_END_METRICS {
+        family(text, name, kind, help);
+        for site in serving.sites.all() {
+            let labels = match site.config.name.as_str() {
+                "" => String::new(),
+                site => format!("site=\"{site}\","),
+            };
+            for back_end in site.back_ends.all() {
+                // A path may have anything in it, which Rust escapes as Prometheus does.
+                let address = back_end.origin.to_string();
+                let value = of(back_end);
+                let _ = writeln!(text, "{name}{{{labels}back_end={address:?}}} {value}");
+            }
+        }
+    }
 }
 
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {

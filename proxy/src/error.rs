@@ -38,6 +38,8 @@ pub(crate) enum Error {
     NoRoom,
     #[error("no file descriptor is left for a connection to the site")]
     Descriptors,
+    #[error("no back end of the site answers; one request at a time asks again")]
+    NoBackEnd,
     #[error("the site could not be reached: {0}")]
     Connect(io::Error),
     #[error("the site could not be reached within {0:?}")]
@@ -147,6 +149,9 @@ impl Error {
                 )
             },
             Self::NotPublished(_) => Answer::later("Try again later."),
+            Self::NoBackEnd => {
+                Answer::later("The site behind this address cannot be reached at the moment.")
+            }
             Self::NoRoom => Answer {
                 closes: true,
                 ..Answer::later("Too many connections.")

@@ -22,6 +22,7 @@ use crate::hub::catch_up::Missed;
 use crate::hub::subscriber::{Proof, Subscription};
 use crate::state::State;
 use crate::statistics::Statistics;
+use crate::upstream::back_ends::BackEnds;
 use crate::upstream::pool::Pool;
 use hosts::Hosts;
 
@@ -43,6 +44,8 @@ pub(crate) struct Site {
     pub(crate) connections: Connections,
     /// Where it keeps what must survive.
     directory: PathBuf,
+    /// What all cores know of its back ends.
+    pub(crate) back_ends: Arc<BackEnds>,
     /// By core.
     pools: Arc<[Pool]>,
 }

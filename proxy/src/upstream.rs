@@ -1,5 +1,6 @@
 //! Forwards a request to the site and streams its answer back.
 
+pub(crate) mod back_ends;
 pub(crate) mod headers;
 pub(crate) mod pool;
 pub(crate) mod tunnel;
@@ -28,17 +29,17 @@ pub(crate) async fn forward(
         let chunked = HeaderValue::from_static("chunked");
         parts.headers.insert(header::TRANSFER_ENCODING, chunked);
     }
-    // An idle connection may close just as we write to it. What is idempotent and bodiless goes again.
+    // An idle connection may close just as we write to it, and a back end may break off. What was not sent goes again,
+    // and so does what is idempotent and bodiless: to each back end once, when no connection is left from before.
     let repeatable = matches!(body, RequestBody::Empty)
         && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
     let upload = body.upload();
     let upload = upload.as_deref();
+    let mut tried = Vec::new();
     loop {
-        let (mut lease, kept) = match pool.idle() {
-            Some(lease) => (lease, true),
-            None => (pool.connect().await?, false),
-        };
-        let again = (kept && repeatable).then(|| parts.clone());
+        let mut lease = pool.lease(&mut tried).await?;
+        let is_last = !lease.is_kept && pool.all_tried(&tried);
+        let again = (!is_last && repeatable).then(|| parts.clone());
         let request = Request::from_parts(parts, body);
         let sent = lease.sender.try_send_request(request);
         match pool.answer(sent, upload).await? {
@@ -46,7 +47,7 @@ pub(crate) async fn forward(
                 return Err(Error::UnaskedUpgrade);
             }
             Ok(response) => return streamed(pool, response, lease),
-            Err(mut failed) if kept => match (failed.take_message(), again) {
+            Err(mut failed) if !is_last => match (failed.take_message(), again) {
                 (Some(unsent), _) => (parts, body) = unsent.into_parts(),
                 (None, Some(again)) => (parts, body) = (again, RequestBody::Empty),
                 (None, None) => return Err(failure(failed.into_error(), upload)),

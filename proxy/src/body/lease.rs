@@ -6,6 +6,7 @@ use std::time::Instant;
 use hyper::client::conn::http1::SendRequest;
 
 use super::request::RequestBody;
+use crate::connections::Counted;
 
 /// Connections nobody uses, the last used behind.
 pub(crate) type Idle = Mutex<Vec<(Instant, SendRequest<RequestBody>)>>;
@@ -14,19 +15,15 @@ pub(crate) type Idle = Mutex<Vec<(Instant, SendRequest<RequestBody>)>>;
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) sender: SendRequest<RequestBody>,
-    max_idle: usize,
-    home: Arc<Idle>,
+    /// Whether it was used before: the site may be closing it.
+    pub(crate) is_kept: bool,
+    /// Makes its back end busier by one.
+    pub(crate) counted: Counted,
+    pub(crate) max_idle: usize,
+    pub(crate) home: Arc<Idle>,
 }
 
 impl Lease {
-    pub(crate) fn new(sender: SendRequest<RequestBody>, max_idle: usize, home: &Arc<Idle>) -> Self {
-        Self {
-            sender,
-            max_idle,
-            home: Arc::clone(home),
-        }
-    }
-
     /// The answer was read to its end: the connection may serve another request. One that is still
     /// taking a request body, or was told to close, is not ready and goes.
     pub(crate) fn give_back(self) {

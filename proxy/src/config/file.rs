@@ -89,7 +89,7 @@ pub(crate) fn size(text: &str) -> Result<usize, Mismatch> {
 pub(crate) fn defaults(upstream: &Origin) -> Config {
     let mut defaults = nothing_said();
     for site in &mut defaults.sites {
-        site.upstream.origin = upstream.clone();
+        site.upstream.origins = vec![upstream.clone()];
     }
     defaults
 }

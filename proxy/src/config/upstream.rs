@@ -1,5 +1,6 @@
 //! `[upstream]`: the site behind pullgate.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,11 +13,22 @@ pub(crate) enum Origin {
     Unix(PathBuf),
 }
 
+/// As it is written.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// `[upstream]`: the site behind pullgate.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Upstream {
-    /// The only key without a default.
-    pub(crate) origin: Origin,
+    /// `url` or `urls`, the only key without a default: at least one, each another.
+    pub(crate) origins: Vec<Origin>,
     /// Default 5 s.
     pub(crate) connect_timeout: Duration,
     /// Longest silence of the site: before its response head, and within a body. Default 300 s.

@@ -17,6 +17,7 @@ use crate::history::redis::{Audience, Redis, Settings};
 use crate::hub::{Hub, Limits};
 use crate::secrets::{self, Missing};
 use crate::state::State;
+use crate::upstream::back_ends::BackEnds;
 use crate::upstream::pool::Pool;
 
 /// Why a site cannot be opened: another process has its files.
@@ -56,9 +57,11 @@ impl Site {
         if let Some(redis) = redis {
             redis.start(Arc::clone(&hub) as Arc<dyn Audience>)?;
         }
-        let pools = (0..cores).map(|_| Pool::new(config.upstream.clone()));
+        let back_ends = Arc::new(BackEnds::new(&config.upstream.origins));
+        let pools = (0..cores).map(|_| Pool::new(config.upstream.clone(), &back_ends));
         Ok(Self {
             pools: pools.collect(),
+            back_ends,
             server: Arc::clone(server),
             signature,
             key: 0,
@@ -89,14 +92,17 @@ impl Site {
             true => (self.signature.clone(), self.key),
             false => (signature(&config, &self.directory)?, self.key + 1),
         };
-        let pools = match self.config.upstream == config.upstream {
-            true => Arc::clone(&self.pools),
+        let (back_ends, pools) = match self.config.upstream == config.upstream {
+            true => (Arc::clone(&self.back_ends), Arc::clone(&self.pools)),
             false => {
-                let pool = || Pool::new(config.upstream.clone());
-                self.pools.iter().map(|_| pool()).collect()
+                let back_ends = Arc::new(self.back_ends.changed(&config.upstream.origins));
+                let pool = || Pool::new(config.upstream.clone(), &back_ends);
+                let pools = self.pools.iter().map(|_| pool()).collect();
+                (back_ends, pools)
             }
         };
         Ok(Self {
+            back_ends,
             pools,
             server: Arc::clone(server),
             signature,

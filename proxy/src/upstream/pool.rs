@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{self, timeout, timeout_at};
 
+use super::back_ends::{BackEnd, BackEnds, Chosen};
 use crate::body::lease::{Idle, Lease};
 use crate::body::request::{RequestBody, Upload};
 use crate::config::{Origin, Upstream};
@@ -29,35 +30,92 @@ type Sent = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>
 #[derive(Debug)]
 pub(crate) struct Pool {
     config: Upstream,
-    idle: Arc<Idle>,
+    /// Those of the site, which all cores share.
+    back_ends: Arc<BackEnds>,
+    /// This core's connections that nobody uses, by back end.
+    idle: Vec<Arc<Idle>>,
 }
 
 impl Pool {
-    pub(crate) fn new(config: Upstream) -> Self {
+    pub(crate) fn new(config: Upstream, back_ends: &Arc<BackEnds>) -> Self {
         Self {
             config,
-            idle: Arc::default(),
+            back_ends: Arc::clone(back_ends),
+            idle: back_ends.all().iter().map(|_| Arc::default()).collect(),
         }
     }
 
-    /// The connection used last, if one is still fresh.
-    pub(crate) fn idle(&self) -> Option<Lease> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A connection to the back end that is next, one that was used or a new one. `tried` are the back ends to which
+    /// a new one was made, or could not be, for this request: each is asked for one once.
+    pub(crate) async fn lease(&self, tried: &mut Vec<usize>) -> Result<Lease, Error> {
+        let chosen = self.back_ends.choose(tried).ok_or(Error::NoBackEnd)?;
+        match self.idle(&chosen) {
+            Some(lease) => Ok(lease),
+            None => self.connect_from(chosen, tried).await,
+        }
+    }
+
+    /// A new connection to the back end that is next.
+    pub(crate) async fn connect(&self, tried: &mut Vec<usize>) -> Result<Lease, Error> {
+        let chosen = self.back_ends.choose(tried).ok_or(Error::NoBackEnd)?;
+        self.connect_from(chosen, tried).await
+    }
+
+    /// Whether no back end is left that was not `tried`.
+    pub(crate) fn all_tried(&self, tried: &[usize]) -> bool {
+        tried.len() >= self.back_ends.all().len()
+    }
+
+    /// To this back end, or else to another.
+    async fn connect_from(
+        &self,
+        mut chosen: Chosen,
+        tried: &mut Vec<usize>,
+    ) -> Result<Lease, Error> {
+        loop {
+            tried.push(chosen.index);
+            let error = match self.connect_to(&chosen).await {
+                Ok(lease) => {
+                    chosen.reached();
+                    return Ok(lease);
+                }
+                Err(error @ Error::ConnectTimeout(_)) => {
+                    chosen.unreachable(true);
+                    error
+                }
+                Err(error @ Error::Connect(_)) => {
+                    chosen.unreachable(false);
+                    error
+                }
+                // It is not the back end's.
+                Err(error) => return Err(error),
+            };
+            chosen = self.back_ends.choose(tried).ok_or(error)?;
+        }
+    }
+
+    /// The connection to a back end used last, if one is still fresh.
+    fn idle(&self, chosen: &Chosen) -> Option<Lease> {
+        let home = self.idle.get(chosen.index).filter(|_| !chosen.is_probe)?;
+        let mut idle = home.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((since, sender)) = idle.pop() {
             if since.elapsed() > self.config.idle_timeout {
                 idle.clear();
                 return None;
             }
             if sender.is_ready() {
-                return Some(self.lease(sender));
+                return Some(Lease {
+                    is_kept: true,
+                    ..self.leased(sender, chosen, home)
+                });
             }
         }
         None
     }
 
-    /// A new connection.
-    pub(crate) async fn connect(&self) -> Result<Lease, Error> {
-        let stream = self.open().await?;
+    async fn connect_to(&self, chosen: &Chosen) -> Result<Lease, Error> {
+        let home = self.idle.get(chosen.index).ok_or(Error::NoBackEnd)?;
+        let stream = self.open(&chosen.origin).await?;
         let (sender, connection) = http1::Builder::new()
             .title_case_headers(true)
             .max_headers(MAX_HEADERS)
@@ -68,7 +126,7 @@ impl Pool {
             // What goes wrong here, the request under way is told.
             let _ = connection.with_upgrades().await;
         });
-        Ok(self.lease(sender))
+        Ok(self.leased(sender, chosen, home))
     }
 
     /// Waits for an answer as long as the site may take: from the last piece of the request's body on, and never
@@ -106,15 +164,15 @@ impl Pool {
 
     /// What stands in `Host` for a client that sent none (HTTP/1.0).
     pub(crate) fn host(&self) -> String {
-        match &self.config.origin {
-            Origin::Tcp { host, .. } => host.clone(),
-            Origin::Unix(_) => "localhost".to_owned(),
+        match self.config.origins.first() {
+            Some(Origin::Tcp { host, .. }) => host.clone(),
+            Some(Origin::Unix(_)) | None => "localhost".to_owned(),
         }
     }
 
-    async fn open(&self) -> Result<Stream, Error> {
+    async fn open(&self, origin: &Origin) -> Result<Stream, Error> {
         let wait = self.config.connect_timeout;
-        let opened: io::Result<Stream> = match &self.config.origin {
+        let opened: io::Result<Stream> = match origin {
             Origin::Tcp { host, port } => timeout(wait, TcpStream::connect((host.as_str(), *port)))
                 .await
                 .map_err(|_| Error::ConnectTimeout(wait))?
@@ -134,7 +192,18 @@ impl Pool {
         }
     }
 
-    fn lease(&self, sender: SendRequest<RequestBody>) -> Lease {
-        Lease::new(sender, self.config.max_idle, &self.idle)
+    fn leased(
+        &self,
+        sender: SendRequest<RequestBody>,
+        back_end: &BackEnd,
+        home: &Arc<Idle>,
+    ) -> Lease {
+        Lease {
+            sender,
+            is_kept: false,
+            counted: back_end.count(),
+            max_idle: self.config.max_idle,
+            home: Arc::clone(home),
+        }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn forward(
     super::in_origin_form(&mut parts);
     add_upgrade(&mut parts.headers);
 
-    let mut lease = pool.connect().await?;
+    let mut lease = pool.connect(&mut Vec::new()).await?;
     let sent = lease
         .sender
         .try_send_request(Request::from_parts(parts, RequestBody::Empty));
@@ -57,11 +57,12 @@ pub(crate) async fn forward(
     }
     let upstream = hyper::upgrade::on(&mut response);
     let longest_silence = pool.tunnel_timeout();
+    let busy = lease.counted;
     tokio::spawn(async move {
         if let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) {
             carry(downstream, upstream, longest_silence).await;
         }
-        drop(counted);
+        drop((counted, busy));
     });
     super::headers::remove_hop_by_hop(response.headers_mut());
     add_upgrade(response.headers_mut());

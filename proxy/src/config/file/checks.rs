@@ -45,11 +45,11 @@ pub(super) fn exposure(s: &Section<'_>, address: &Address, role: Role) {
 }
 
 /// A site that is pullgate itself would be asked without end.
-pub(super) fn no_loop(s: &Section<'_>, origin: &Origin, listeners: &[Listener]) {
+pub(super) fn no_loop(s: &Section<'_>, key: &str, origin: &Origin, listeners: &[Listener]) {
     let receives = |listener: &&Listener| listener.address.receives(origin);
     if listeners.iter().any(|listener| receives(&listener)) {
         s.error(
-            "url",
+            key,
             expected("the site's address: this one is a listener of pullgate"),
         );
     }

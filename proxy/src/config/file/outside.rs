@@ -42,18 +42,18 @@ pub(super) fn state_dir(s: &Section<'_>, folder: &Path) {
 }
 
 /// The site need not be up, but its name should have an address.
-pub(super) fn origin(s: &Section<'_>, origin: &Origin) {
+pub(super) fn origin(s: &Section<'_>, key: &str, origin: &Origin) {
     if !s.looks_outside() {
         return;
     }
     match origin {
         Origin::Tcp { host, port } => {
             if let Err(error) = (host.as_str(), *port).to_socket_addrs() {
-                s.warn("url", format!("no address of {host} can be found: {error}"));
+                s.warn(key, format!("no address of {host} can be found: {error}"));
             }
         }
         Origin::Unix(path) if !path.exists() => {
-            s.warn("url", format!("there is no {} yet", path.display()));
+            s.warn(key, format!("there is no {} yet", path.display()));
         }
         Origin::Unix(_) => {}
     }

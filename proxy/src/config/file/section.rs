@@ -278,6 +278,11 @@ impl<'a> Section<'a> {
         self.look(key).is_some()
     }
 
+    /// The same, and the defaults do not count.
+    pub(super) fn has_own(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
     /// An error that shows only in the light of other keys.
     pub(super) fn error(&self, key: &str, mismatch: Mismatch) {
         match self.look(key) {

@@ -286,7 +286,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     let (config, _) = read_text(text, Path::new("/etc/pullgate/pullgate.toml")).unwrap();
     assert_eq!(config.server.state_dir, Path::new("/etc/pullgate/state"));
     let origin = Origin::Unix("/etc/pullgate/site.sock".into());
-    assert_eq!(config.sites[0].upstream.origin, origin);
+    assert_eq!(config.sites[0].upstream.origins, [origin]);
     let address = Address::Unix("/etc/pullgate/l.sock".into());
     assert_eq!(config.listeners[0].address, address);
 }

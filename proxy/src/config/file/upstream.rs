@@ -1,23 +1,19 @@
 //! `[upstream]`.
 
-use std::path::PathBuf;
-
+use super::report::expected;
 use super::section::Section;
 use super::units::{hours, seconds};
 use super::{MANY, address, checks, outside};
 use crate::config::{Listener, Origin, Upstream};
 
 pub(super) fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bool) -> Upstream {
-    let origin = match required {
-        true => s.required("url", address::ORIGIN, address::origin),
-        false => s.read("url", None, |value| address::origin(value).map(Some)),
-    };
-    if let Some(origin) = &origin {
-        checks::no_loop(s, origin, listeners);
-        outside::origin(s, origin);
+    let origins = origins(s, required);
+    for (key, origin) in &origins {
+        checks::no_loop(s, key, origin, listeners);
+        outside::origin(s, key, origin);
     }
     Upstream {
-        origin: origin.unwrap_or_else(nowhere),
+        origins: origins.into_iter().map(|(_, origin)| origin).collect(),
         connect_timeout: s.duration("connect_timeout", seconds(5)),
         response_timeout: s.duration("response_timeout", seconds(300)),
         tunnel_timeout: s.duration("tunnel_timeout", hours(1)),
@@ -26,7 +22,29 @@ pub(super) fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bo
     }
 }
 
-/// Stands in where an error keeps the configuration from being used.
-fn nowhere() -> Origin {
-    Origin::Unix(PathBuf::new())
+/// `url` or `urls`, each origin with its key. Of a site's own and the file's, its own counts. None after an error.
+fn origins(s: &mut Section<'_>, required: bool) -> Vec<(&'static str, Origin)> {
+    let own = s.has_own("url") || s.has_own("urls");
+    let has = |key| if own { s.has_own(key) } else { s.has(key) };
+    let (one, several) = (has("url"), has("urls"));
+    if one && several {
+        s.error("urls", expected("one of url and urls"));
+    }
+    if required && !several {
+        s.must_have("url", address::ORIGIN);
+    }
+    let url = s.read("url", None, |value| address::origin(value).map(Some));
+    let urls = s.filled_list("urls", Vec::new(), address::origin);
+    let mut earlier = Vec::new();
+    for item in s.items("urls") {
+        let origin = address::origin(&item).ok();
+        if origin.is_some() && earlier.contains(&origin) {
+            item.error(expected("each back end once"));
+        }
+        earlier.push(origin);
+    }
+    match several {
+        true => urls.into_iter().map(|origin| ("urls", origin)).collect(),
+        false => url.into_iter().map(|origin| ("url", origin)).collect(),
+    }
 }

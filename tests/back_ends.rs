@@ -1,0 +1,138 @@
+//! Several back ends of one site.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::harness::{
+    Server, connect, free_port, get, pullgate, read_head, send, upstream, wait_for,
+};
+use crate::reload::{reload, site};
+
+const ADMIN: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n";
+
+fn start(back_ends: &[&str]) -> Server {
+    let text = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"site\"\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\n{ADMIN}\
+         [server]\nstate_dir = \"state\"\nthreads = 2\n[upstream]\nurls = {back_ends:?}\n"
+    );
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    Server::run_as_configured(pullgate(), directory, &text)
+}
+
+fn word(server: &Server) -> String {
+    let page = get(&server.site, "/", &[]);
+    assert_eq!(page.status, 200, "{page:?}");
+    page.body
+}
+
+fn metric(server: &Server, name: &str, back_end: &str, value: u64) -> bool {
+    let line = format!("pullgate_back_end_{name}{{back_end=\"{back_end}\"}} {value}\n");
+    get(&server.admin(), "/metrics", &[]).body.contains(&line)
+}
+
+/// An address that refuses.
+fn dead() -> String {
+    format!("http://127.0.0.1:{}", free_port())
+}
+
+/// Counts whom it is asked by, and goes without an answer.
+fn breaking_off(asked: &Arc<AtomicUsize>) -> String {
+    let asked = Arc::clone(asked);
+    upstream(move |stream, _| {
+        asked.fetch_add(1, Ordering::SeqCst);
+        let _ = stream.shutdown(Shutdown::Both);
+    })
+}
+
+#[test]
+fn each_gets_its_share_and_a_dead_one_is_never_seen() {
+    let (one, other, dead) = (site("one"), site("other"), dead());
+    let server = start(&[&one, &dead, &other]);
+    let words: Vec<String> = (0..20).map(|_| word(&server)).collect();
+    for name in ["one", "other"] {
+        let count = words.iter().filter(|word| *word == name).count();
+        assert!(count >= 5, "{words:?}");
+    }
+    assert!(metric(&server, "up", &dead, 0) && metric(&server, "up", &one, 1));
+    assert!(!metric(&server, "failures_total", &dead, 0));
+    assert_eq!(server.log().matches("a back end is out").count(), 1);
+}
+
+#[test]
+fn the_only_one_is_there_again_with_the_first_request() {
+    let port = free_port();
+    let back_end = format!("http://127.0.0.1:{port}");
+    let server = start(&[&back_end]);
+    for _ in 0..3 {
+        assert_eq!(get(&server.site, "/", &[]).status, 502);
+    }
+    assert!(metric(&server, "up", &back_end, 0));
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let back = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream);
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nback";
+        stream.write_all(answer).unwrap();
+    });
+    assert_eq!(word(&server), "back");
+    back.join().unwrap();
+    assert!(metric(&server, "up", &back_end, 1));
+    wait_for(|| server.log().contains("a back end is in again"));
+}
+
+#[test]
+fn what_may_have_arrived_goes_again_only_where_that_is_safe() {
+    let (first, second) = (Arc::default(), Arc::default());
+    let server = start(&[&breaking_off(&first), &breaking_off(&second)]);
+    let asked = || first.load(Ordering::SeqCst) + second.load(Ordering::SeqCst);
+    assert_eq!(get(&server.site, "/", &[]).status, 502);
+    assert_eq!(asked(), 2, "each once");
+    assert_eq!(send(&server.site, "POST", "/", &[], "body").status, 502);
+    assert_eq!(asked(), 3, "a POST is not sent twice");
+    assert_eq!(get(&server.site, "/", &["Content-Length: 0"]).status, 502);
+    assert_eq!(asked(), 5);
+}
+
+#[test]
+fn websockets_make_a_back_end_busy_and_outlive_its_removal() {
+    let echo = upstream(|mut stream, _| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let _ = stream.write_all(head);
+        let mut buffer = [0; 100];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            let _ = stream.write_all(&buffer[..read]);
+        }
+    });
+    let plain = site("plain");
+    let server = start(&[&echo]);
+    let mut tunnel = connect(&server.site);
+    tunnel
+        .write_all(
+            b"GET /own HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .unwrap();
+    assert!(read_head(&mut tunnel).starts_with("HTTP/1.1 101"));
+    assert!(metric(&server, "requests", &echo, 1));
+    let echoes = |tunnel: &mut TcpStream| {
+        tunnel.write_all(b"ping").unwrap();
+        tunnel.read_exact(&mut [0; 4]).is_ok()
+    };
+    // Another one beside it: the one with the websocket is busier.
+    reload(
+        &server,
+        &format!("{echo:?}"),
+        &format!("{echo:?}, {plain:?}"),
+    );
+    assert!(metric(&server, "requests", &echo, 1), "it is still counted");
+    for _ in 0..4 {
+        assert_eq!(word(&server), "plain");
+    }
+    reload(&server, &format!("{echo:?}, "), "");
+    assert_eq!(word(&server), "plain");
+    assert!(echoes(&mut tunnel));
+    let metrics = get(&server.admin(), "/metrics", &[]).body;
+    assert!(!metrics.contains(&echo), "{metrics}");
+}
