@@ -14,6 +14,7 @@
 //! | [`http1`] | HTTP/1.1 as bytes: what the site gets, and what nginx makes of the same |
 //! | [`targets`] | odd bytes of a request target |
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
+//! | [`life`] | under a service manager, and upgrades: another process takes over, under load |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
 //! | [`tls`] | certificates by name, renewed, stapled; everything through TLS; HTTP/2 and its floods |
 //! | [`back_ends`] | several back ends of one site: shared out, out, in again, removed |
@@ -75,6 +76,7 @@ mod improvements;
 mod ipv6;
 mod ledger;
 mod lesson;
+mod life;
 mod limits;
 mod log;
 mod migration;

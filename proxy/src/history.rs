@@ -93,6 +93,13 @@ pub(crate) enum Archive {
 #[error("history is not available: {0}")]
 pub(crate) struct Unavailable(pub(crate) String);
 
+impl Unavailable {
+    /// Another process has it.
+    pub(crate) fn released() -> Self {
+        Self("another process has taken over".to_owned())
+    }
+}
+
 impl Archive {
     /// The newest ids of each of `receivers` after `after`, up to and with `until`, newest first.
     pub(crate) async fn listed(
@@ -103,7 +110,7 @@ impl Archive {
     ) -> Result<Vec<Vec<MessageId>>, Unavailable> {
         match self {
             Self::None => Ok(vec![Vec::new(); receivers.len()]),
-            Self::Disk(disk) => Ok(disk.listed(receivers, after, until).await),
+            Self::Disk(disk) => disk.listed(receivers, after, until).await,
             Self::Redis(redis) => {
                 let mut listed = redis.listed(receivers, after).await?;
                 for ids in &mut listed {
@@ -134,7 +141,7 @@ impl Archive {
                 messages: Vec::new(),
                 read: ids.len(),
             }),
-            Self::Disk(disk) => Ok(disk.fetch(ids, room).await),
+            Self::Disk(disk) => disk.fetch(ids, room).await,
             Self::Redis(redis) => redis.fetch(ids, room).await,
         }
     }

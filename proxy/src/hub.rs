@@ -66,6 +66,8 @@ struct Sequence {
     key: u32,
     /// Whether subscribers are sent away: new ones are closed at once.
     is_closing: bool,
+    /// Whether another process has the history: nothing is published here any more.
+    is_released: bool,
 }
 
 /// The next message id. `start` is never one that an earlier process used.
@@ -113,6 +115,7 @@ impl Hub {
                 limits,
                 key: 0,
                 is_closing: false,
+                is_released: false,
             }),
             inboxes: (0..cores).map(|_| Inbox::default()).collect(),
             archive,
@@ -143,12 +146,15 @@ impl Hub {
 
     /// The one step in which messages get their ids and go their ways. The id of the last one that
     /// is stored.
-    fn accept(&self, drafts: Vec<Draft>) -> Result<Option<MessageId>, Overloaded> {
+    fn accept(&self, drafts: Vec<Draft>) -> Result<Option<MessageId>, Refused> {
         let now = unix_time().as_secs();
         let mut last = None;
         let mut sequence = self.sequence();
         if let Some(behind) = self.overloaded() {
-            return Err(Overloaded(behind));
+            return Err(Overloaded(behind).into());
+        }
+        if sequence.is_released {
+            return Err(Unavailable::released().into());
         }
         for draft in drafts {
             let message = Arc::new(Message {

@@ -16,11 +16,13 @@ mod config;
 mod connections;
 mod error;
 mod guest;
+mod health;
 mod history;
 mod hub;
 mod layers;
 mod log;
 mod net;
+mod notify;
 mod phase;
 mod process;
 mod push;
@@ -32,23 +34,31 @@ mod signals;
 mod site;
 mod state;
 mod statistics;
+mod upgrade;
 mod upstream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 use cli::{Cli, Command, Failure};
 use config::{Config, file};
 use connections::Connections;
+use notify::MoreTime;
 use process::{Process, Serving};
 use reload::Running;
 use server::Server;
+use server::inherited::Inherited;
+use upgrade::Predecessor;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long a store that was closed may still be held.
+const HELD: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let ended = match command(Cli::parse().command) {
@@ -65,8 +75,14 @@ fn main() -> ExitCode {
 fn command(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(arguments) => {
+            // Before there is a second thread: the environment is changed.
+            let mut predecessor = Predecessor::of_this_process()?;
+            let inherited = match &mut predecessor {
+                Some(predecessor) => predecessor.sockets()?.into(),
+                None => Inherited::from_service_manager(),
+            };
             let (file, config) = arguments.config()?;
-            run(file, config)
+            run(file, config, inherited, predecessor)
         }
         Command::Check { config } => {
             let path = config.path();
@@ -86,8 +102,13 @@ fn command(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Serves, and reads `file` again when it is told to.
-fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
+/// Serves, and reads `file` again when it is told to. In the place of `predecessor`, if there is one.
+fn run(
+    file: Option<PathBuf>,
+    config: Config,
+    inherited: Inherited,
+    mut predecessor: Option<Predecessor>,
+) -> Result<(), Failure> {
     let signals = signals::catch()?;
     connections::raise_limit();
     let cores = match config.server.threads {
@@ -95,16 +116,45 @@ fn run(file: Option<PathBuf>, config: Config) -> Result<(), Failure> {
         threads => threads,
     };
     let connections = Connections::default();
-    let serving = Serving::open(&config, cores, &connections)?;
+    let more_time = MoreTime::ask();
+    let serving = match &mut predecessor {
+        None => Serving::open(&config, cores, &connections)?,
+        Some(predecessor) => {
+            predecessor.wait_for_release();
+            open_released(&config, cores, &connections)?
+        }
+    };
     let process = Arc::new(Process::new(serving, connections));
-    let (server, runtimes) = Server::new(&process, cores, &signals.phases)?;
+    let (server, runtimes) = Server::new(&process, cores, &signals.phases, inherited)?;
     let server = Arc::new(server);
-    let running = Running::start(file, config, &process, &server)?;
-    std::thread::spawn(move || running.follow(&signals.hangups));
+    let running = Running::start(file, config, &process, &server, &signals.phases)?;
+    std::thread::spawn(move || running.follow(&signals.orders));
+    health::report(&process, &server);
+    drop(more_time);
+    if let Some(predecessor) = predecessor {
+        predecessor.ready();
+    }
+    notify::ready();
     server.run(runtimes);
+    let _more_time = MoreTime::ask();
     for site in process.serving().sites.all() {
         site.hub.archive().close();
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Opens what another process has closed just now: reads that were under way there may hold a store for a moment.
+fn open_released(
+    config: &Config,
+    cores: usize,
+    connections: &Connections,
+) -> Result<Serving, Failure> {
+    let until = Instant::now() + HELD;
+    loop {
+        match Serving::open(config, cores, connections) {
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            opened => return opened,
+        }
+    }
 }

@@ -9,7 +9,11 @@ use tokio::sync::watch;
 pub(crate) enum Phase {
     /// Everything is served.
     Serving,
-    /// Nothing is accepted, what is under way is let end: SIGTERM or SIGINT.
+    /// The same, but every response ends its connection: another process is about to take over.
+    Leaving,
+    /// Nothing is accepted: connections wait for the other process, or for this one to go on.
+    Paused,
+    /// Nobody listens any more, what is under way is let end: SIGTERM or SIGINT, or the other process has taken over.
     Draining,
     /// Nothing is waited for: the second of these signals.
     Ending,
@@ -39,6 +43,17 @@ impl Phases {
         });
     }
 
+    /// Serves again after a pause. It does not come back from a drain.
+    pub(crate) fn go_on(&self) {
+        self.0.send_if_modified(|now| {
+            let is_paused = *now < Phase::Draining;
+            if is_paused {
+                *now = Phase::Serving;
+            }
+            is_paused
+        });
+    }
+
     pub(crate) fn watch(&self) -> Watching {
         Watching(self.0.subscribe())
     }
@@ -49,5 +64,15 @@ impl Watching {
     pub(crate) async fn reached(&mut self, phase: Phase) {
         // An error means that nobody can change it any more, which is the end too.
         let _ = self.0.wait_for(|now| *now >= phase).await;
+    }
+
+    /// Waits out a pause; false if a drain follows.
+    pub(crate) async fn resumed(&mut self) -> bool {
+        let ended = self.0.wait_for(|now| *now != Phase::Paused).await;
+        ended.is_ok_and(|now| *now < Phase::Paused)
+    }
+
+    pub(crate) fn now(&self) -> Phase {
+        *self.0.borrow()
     }
 }

@@ -16,6 +16,10 @@ pub(crate) struct Process {
     /// What a request sees is one of these, from its beginning to its end; a reload puts another in its place.
     serving: ArcSwap<Serving>,
     pub(crate) connections: Connections,
+    /// Those of them that no request has come on yet.
+    pub(crate) unasked: Connections,
+    /// Publishes under way, whether their clients wait or not.
+    pub(crate) publishing: Connections,
     pub(crate) last_read: LastRead,
 }
 
@@ -93,6 +97,8 @@ impl Process {
         Self {
             serving: ArcSwap::from_pointee(serving),
             connections,
+            unasked: Connections::default(),
+            publishing: Connections::default(),
             last_read: LastRead::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! and no request sees half of it.
 
 mod changes;
+mod handing_over;
 
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -12,12 +13,15 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use crate::config::{self, Config, Listener, file};
-use crate::log;
+use crate::phase::Phases;
 use crate::process::{Process, Serving};
 use crate::server::listen::Bound;
 use crate::server::tls::Serves;
 use crate::server::{Delivering, Open, Server};
+use crate::signals::Order;
 use crate::site::{Site, Sites};
+use crate::upgrade::Program;
+use crate::{log, notify};
 
 /// Over so long the subscribers of a site that is gone are sent away.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -32,6 +36,8 @@ pub(crate) struct Running {
     config: Config,
     process: Arc<Process>,
     server: Arc<Server>,
+    phases: Phases,
+    program: Program,
     listeners: Vec<Open>,
     delivering: Vec<Delivering>,
 }
@@ -57,11 +63,14 @@ impl Running {
         config: Config,
         process: &Arc<Process>,
         server: &Arc<Server>,
+        phases: &Phases,
     ) -> Result<Self, Failure> {
         let mut running = Self {
             file,
             process: Arc::clone(process),
             server: Arc::clone(server),
+            phases: phases.clone(),
+            program: Program::of_this_process()?,
             listeners: Vec::new(),
             delivering: Vec::new(),
             config,
@@ -69,25 +78,43 @@ impl Running {
         let bound = running.bind(&running.config.listeners)?;
         running.serve_at(bound);
         running.deliver();
+        for address in server.inherited().left() {
+            tracing::warn!(address, "a socket was handed over that no listener has");
+        }
         Ok(running)
     }
 
-    /// Reads the file again at each hangup, until the process ends.
-    pub(crate) fn follow(mut self, hangups: &mpsc::Receiver<()>) {
-        for () in hangups {
-            let reloaded = self.reload();
-            self.process.last_read.set(reloaded.is_ok());
-            match reloaded {
-                Err(why) => {
-                    tracing::error!(%why, "the configuration cannot be used: nothing was changed");
+    /// Reads the file again, or lets another process take over, at each order, until the process ends.
+    pub(crate) fn follow(mut self, orders: &mpsc::Receiver<Order>) {
+        for order in orders {
+            match order {
+                Order::Reload => {
+                    notify::reloading();
+                    self.reload_and_tell();
+                    notify::ready();
                 }
-                Ok(changes) if changes.is_empty() => {
-                    tracing::info!("the configuration was read again: nothing has changed");
+                Order::Upgrade => {
+                    if let Err(why) = self.hand_over() {
+                        tracing::error!(%why, "no other process takes over: this one goes on");
+                    }
                 }
-                Ok(changes) => {
-                    let changes = changes.join(", ");
-                    tracing::info!(changes, "the configuration was read again");
-                }
+            }
+        }
+    }
+
+    fn reload_and_tell(&mut self) {
+        let reloaded = self.reload();
+        self.process.last_read.set(reloaded.is_ok());
+        match reloaded {
+            Err(why) => {
+                tracing::error!(%why, "the configuration cannot be used: nothing was changed");
+            }
+            Ok(changes) if changes.is_empty() => {
+                tracing::info!("the configuration was read again: nothing has changed");
+            }
+            Ok(changes) => {
+                let changes = changes.join(", ");
+                tracing::info!(changes, "the configuration was read again");
             }
         }
     }

@@ -5,6 +5,7 @@ mod connection;
 mod for_guests;
 mod head;
 mod http2;
+pub(crate) mod inherited;
 pub(crate) mod listen;
 mod proxy_protocol;
 mod redirect;
@@ -13,7 +14,8 @@ mod request_id;
 pub(crate) mod tls;
 
 use std::io;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -23,12 +25,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{Address, Listener};
 use crate::hub::Hub;
+use crate::notify;
 use crate::phase::{Phase, Phases, Watching};
 use crate::process::Process;
 use crate::push;
 use crate::site::Site;
 use accept::{Room, accept};
-use listen::{Bound, ListenError};
+use inherited::Inherited;
+use listen::{Accepting, Bound, ListenError};
 use tls::Serves;
 
 /// The cores of a process, which serve its sites.
@@ -40,6 +44,7 @@ pub(crate) struct Server {
     first: Handle,
     room: Arc<Room>,
     phase: Watching,
+    inherited: Inherited,
 }
 
 /// Everything a core has one of.
@@ -60,6 +65,8 @@ pub(crate) struct Open {
     address: Address,
     /// For whom it accepts now.
     serves: watch::Sender<Arc<Serves>>,
+    /// The sockets, for as long as somebody accepts on them.
+    sockets: Vec<Weak<Accepting>>,
 }
 
 /// The tasks that deliver what is published at a site; dropping it ends them.
@@ -75,6 +82,7 @@ impl Server {
         process: &Arc<Process>,
         cores: usize,
         phases: &Phases,
+        inherited: Inherited,
     ) -> io::Result<(Self, Runtimes)> {
         let serving = process.serving();
         let room = Arc::new(Room::new(serving.server.max_connections, cores));
@@ -95,6 +103,7 @@ impl Server {
             cores: runtimes.iter().enumerate().map(core).collect(),
             room,
             phase: phases.watch(),
+            inherited,
         };
         Ok((server, Runtimes(runtimes)))
     }
@@ -140,18 +149,45 @@ impl Server {
     ///
     /// When it cannot be bound.
     pub(crate) fn bind(&self, listener: &Listener) -> Result<Vec<Bound>, ListenError> {
-        listen::bind(listener, self.cores.len())
+        listen::bind(listener, self.cores.len(), &self.inherited)
     }
 
-    /// Accepts on what was bound.
+    /// Accepts on what was bound. There may be more sockets than cores, if they are inherited: a core has several then.
     pub(crate) fn accept(&self, serves: Arc<Serves>, bound: Vec<Bound>) -> Open {
         let address = serves.listener.address.clone();
         let (serves, now) = watch::channel(serves);
-        for ((core, handle), socket) in self.cores.iter().zip(bound) {
-            let core = Arc::clone(core);
-            handle.spawn(accept(core, socket, now.clone(), self.phase.clone()));
+        let mut sockets = Vec::new();
+        for ((core, handle), socket) in self.cores.iter().cycle().zip(bound) {
+            let _inside = handle.enter();
+            match socket.accepting().map(Arc::new) {
+                Ok(socket) => {
+                    sockets.push(Arc::downgrade(&socket));
+                    let core = Arc::clone(core);
+                    handle.spawn(accept(core, socket, now.clone(), self.phase.clone()));
+                }
+                Err(error) => tracing::error!(%error, "a listener could not start"),
+            }
         }
-        Open { address, serves }
+        Open {
+            address,
+            serves,
+            sockets,
+        }
+    }
+
+    /// The runtimes of all cores.
+    pub(crate) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
+        self.cores.iter().map(|(_, handle)| handle)
+    }
+
+    /// Inherited sockets that no listener has asked for.
+    pub(crate) fn inherited(&self) -> &Inherited {
+        &self.inherited
+    }
+
+    /// Waits for something on the first core, which must run.
+    pub(crate) fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.first.block_on(future)
     }
 
     /// Serves until the process is to drain, then lets what is under way end.
@@ -176,6 +212,12 @@ impl Server {
 }
 
 impl Open {
+    /// Its sockets, for another process.
+    pub(crate) fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self.sockets.iter().filter_map(Weak::upgrade);
+        sockets.map(|socket| socket.duplicate()).collect()
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
@@ -212,7 +254,10 @@ impl Drop for Delivering {
 async fn drain(process: &Process, closes: bool) {
     let serving = process.serving();
     let within = serving.server.drain_timeout;
+    let mut _more_time = None;
     if closes {
+        notify::stopping();
+        _more_time = Some(notify::MoreTime::ask());
         let sites = serving.sites.all().iter();
         let closing = sites.map(|site| site.hub.close_all(within / 2));
         futures_util::future::join_all(closing).await;

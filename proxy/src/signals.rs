@@ -13,25 +13,37 @@ use crate::phase::{Phase, Phases};
 pub(crate) struct Signals {
     /// Draining from SIGTERM or SIGINT on, ending from the second of them on.
     pub(crate) phases: Phases,
-    /// SIGHUP: the configuration is to be read again. It ends nothing; nor does the end of the terminal, which sends it
-    /// too. One that comes while another waits is the same.
-    pub(crate) hangups: mpsc::Receiver<()>,
+    pub(crate) orders: mpsc::Receiver<Order>,
 }
+
+/// What is done by a signal while everybody is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// SIGHUP: the configuration is to be read again. It ends nothing; nor does the end of the terminal, which sends it
+    /// too.
+    Reload,
+    /// SIGUSR2: the program's file, which may be another by now, is to take over.
+    Upgrade,
+}
+
+/// Orders that may wait; what comes beyond is as if it had not come.
+const MAX_WAITING: usize = 16;
 
 /// Catches them.
 pub(crate) fn catch() -> io::Result<Signals> {
     let phases = Phases::default();
     let told = phases.clone();
-    let (hangup, hangups) = mpsc::sync_channel(1);
+    let (order, orders) = mpsc::sync_channel(MAX_WAITING);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (mut terminate, mut interrupt, mut hung_up) = {
+    let (mut terminate, mut interrupt, mut hung_up, mut upgrade) = {
         let _inside = runtime.enter();
         (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
             signal(SignalKind::hangup())?,
+            signal(SignalKind::user_defined2())?,
         )
     };
     std::thread::spawn(move || {
@@ -46,8 +58,12 @@ pub(crate) fn catch() -> io::Result<Signals> {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                     _ = hung_up.recv() => {
-                        // Full means that one waits, or that nobody reads a configuration again.
-                        let _ = hangup.try_send(());
+                        // Whoever records has nobody who takes orders.
+                        let _ = order.try_send(Order::Reload);
+                        continue;
+                    }
+                    _ = upgrade.recv() => {
+                        let _ = order.try_send(Order::Upgrade);
                         continue;
                     }
                 }
@@ -58,5 +74,5 @@ pub(crate) fn catch() -> io::Result<Signals> {
             }
         });
     });
-    Ok(Signals { phases, hangups })
+    Ok(Signals { phases, orders })
 }

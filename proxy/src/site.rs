@@ -51,6 +51,13 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Lets another process have all that is kept. Who is a guest is told as before, and so are new numbers while some
+    /// are reserved.
+    pub(crate) fn release(&self) {
+        self.hub.release();
+        self.state.release();
+    }
+
     /// The guests, if they have channels of pullgate's own.
     pub(crate) fn guest_push(&self) -> Option<&Guests> {
         self.guests

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
@@ -51,6 +52,8 @@ pub(crate) enum StateError {
     Open { path: PathBuf, source: redb::Error },
     #[error("the store {} is damaged: {what}", .path.display())]
     Damaged { path: PathBuf, what: String },
+    #[error("another process has taken over")]
+    Released,
     #[error("the store cannot be read or written: {0}")]
     Store(redb::Error),
     #[error("no random bytes: {0}")]
@@ -63,8 +66,10 @@ pub(crate) struct State {
     directory: PathBuf,
     /// The store, or why it is closed: then the next use opens it.
     store: Mutex<Result<Database, String>>,
-    /// Held to the end of the process.
-    _lock: Option<File>,
+    /// Held to the end of the process, or until another process takes over.
+    lock: Mutex<Option<File>>,
+    /// Whether another process may have the store: it is not opened again here. Changed with the store locked.
+    is_released: AtomicBool,
 }
 
 impl State {
@@ -90,8 +95,18 @@ impl State {
         Ok(Self {
             directory: directory.to_owned(),
             store: Mutex::new(store),
-            _lock: lock,
+            lock: Mutex::new(lock),
+            is_released: AtomicBool::new(false),
         })
+    }
+
+    /// Closes the store for good, and lets another process have the directory.
+    pub(crate) fn release(&self) {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_released.store(true, Ordering::Relaxed);
+        *store = Err(StateError::Released.to_string());
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        *lock = None;
     }
 
     /// Why the state could not be used when it was last tried.
@@ -247,6 +262,9 @@ impl State {
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StateError> {
         let mut kept = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_released.load(Ordering::Relaxed) {
+            return Err(StateError::Released);
+        }
         let (store, again) = match std::mem::replace(&mut *kept, Err("it is in use".to_owned())) {
             Ok(store) => (Ok(store), false),
             Err(_) => (open(&self.directory), true),

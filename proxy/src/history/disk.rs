@@ -15,7 +15,7 @@ mod writer;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -63,6 +63,8 @@ struct Shared {
     trouble: Mutex<Option<String>>,
     waiting: Mutex<Waiting>,
     more: Condvar,
+    /// Whether another process may have the store: what it has must not seem to be nothing.
+    is_released: AtomicBool,
     metrics: Metrics,
 }
 
@@ -137,6 +139,7 @@ impl Disk {
             trouble: Mutex::new(trouble),
             waiting: Mutex::default(),
             more: Condvar::new(),
+            is_released: AtomicBool::new(false),
             metrics: Metrics::default(),
         });
         let writer = std::thread::spawn({
@@ -210,24 +213,26 @@ impl Disk {
         receivers: &[Receiver],
         after: MessageId,
         until: MessageId,
-    ) -> Vec<Vec<MessageId>> {
+    ) -> Result<Vec<Vec<MessageId>>, Unavailable> {
         let receivers = receivers.to_vec();
         let channels = receivers.len();
-        self.read(move |store| store.listed(&receivers, after, until))
-            .await
-            .unwrap_or_else(|| vec![Vec::new(); channels])
+        let read = self.read(move |store| store.listed(&receivers, after, until));
+        Ok(read.await?.unwrap_or_else(|| vec![Vec::new(); channels]))
     }
 
     /// See [`super::Archive::fetch`]. What cannot be read is left out, logged and counted.
-    pub(crate) async fn fetch(&self, ids: &[MessageId], room: usize) -> Fetched {
+    pub(crate) async fn fetch(
+        &self,
+        ids: &[MessageId],
+        room: usize,
+    ) -> Result<Fetched, Unavailable> {
         let all = ids.len();
         let ids = ids.to_vec();
-        self.read(move |store| store.fetch(&ids, room, unix_time().as_secs()))
-            .await
-            .unwrap_or_else(|| Fetched {
-                messages: Vec::new(),
-                read: all,
-            })
+        let read = self.read(move |store| store.fetch(&ids, room, unix_time().as_secs()));
+        Ok(read.await?.unwrap_or_else(|| Fetched {
+            messages: Vec::new(),
+            read: all,
+        }))
     }
 
     /// Bytes of what is kept.
@@ -260,22 +265,34 @@ impl Disk {
         }
     }
 
-    /// Reads on a thread that may wait for the disk.
+    /// Closes it for good, and lets another process have the store as soon as nobody reads it any more.
+    pub(crate) fn release(&self) {
+        self.close();
+        self.shared.is_released.store(true, Ordering::Release);
+        self.shared.set_store(None);
+    }
+
+    /// Reads on a thread that may wait for the disk. `None`: it could not be read.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Store) -> fjall::Result<T> + Send + 'static,
-    ) -> Option<T> {
-        // Without a store there is nothing to read, and the log says why.
-        let store = self.shared.store()?;
+    ) -> Result<Option<T>, Unavailable> {
+        let Some(store) = self.shared.store() else {
+            // Without a store there is nothing to read, and the log says why.
+            return match self.shared.is_released.load(Ordering::Acquire) {
+                true => Err(Unavailable::released()),
+                false => Ok(None),
+            };
+        };
         // The library panics over some kinds of damage, which ends that thread alone.
         let what = match tokio::task::spawn_blocking(move || read(&store)).await {
-            Ok(Ok(found)) => return Some(found),
+            Ok(Ok(found)) => return Ok(Some(found)),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
         self.shared.metrics.failures.fetch_add(1, Ordering::Relaxed);
         tracing::error!(what, "history cannot be read: a subscriber misses messages");
-        None
+        Ok(None)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Hub;
 use super::group::Group;
 use super::subscriber::{Closed, Subscriber};
+use crate::history::Archive;
 
 /// Between two subscribers closed for a restart, where there are few.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
@@ -34,6 +35,19 @@ impl Hub {
             due += pause;
             if due > Duration::from_millis(10) {
                 tokio::time::sleep(std::mem::take(&mut due)).await;
+            }
+        }
+    }
+
+    /// Lets another process have what is stored: nothing is published or read here any more. Nodes share a Redis, and
+    /// go on.
+    pub(crate) fn release(&self) {
+        match self.archive() {
+            Archive::Redis(_) => {}
+            Archive::None => self.sequence().is_released = true,
+            Archive::Disk(disk) => {
+                self.sequence().is_released = true;
+                disk.release();
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::listen::Bound;
+use super::listen::Accepting;
 use super::proxy_protocol::{Refused, take_header};
 use super::tls::Serves;
 use super::{Core, connection};
@@ -121,14 +121,10 @@ impl Room {
 /// Accepts until the listener is closed, whose sender is dropped then, or the process drains.
 pub(super) async fn accept(
     core: Arc<Core>,
-    socket: Bound,
+    listener: Arc<Accepting>,
     mut serves: watch::Receiver<Arc<Serves>>,
     mut phase: Watching,
 ) {
-    let listener = match socket.accepting() {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a listener could not start"),
-    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -136,7 +132,10 @@ pub(super) async fn accept(
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            () = phase.reached(Phase::Draining) => return,
+            () = phase.reached(Phase::Paused) => match phase.resumed().await {
+                true => continue,
+                false => return,
+            },
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -163,6 +162,7 @@ pub(super) async fn accept(
 
 fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>, phase: &Watching) {
     let counted = core.process.connections.count();
+    let unasked = core.process.unasked.count();
     let (core, serves, mut phase) = (Arc::clone(core), Arc::clone(serves), phase.clone());
     tokio::spawn(async move {
         let peer = match serves.listener.proxy_protocol {
@@ -173,7 +173,7 @@ fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>,
             },
         };
         if let Some(peer) = peer {
-            connection::serve(core, stream, peer, serves, phase).await;
+            connection::serve(core, stream, peer, unasked, serves, phase).await;
         }
         drop(counted);
     });

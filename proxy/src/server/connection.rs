@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use futures_util::future::{Either, FutureExt, TryFutureExt};
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,6 +21,7 @@ use super::tls::{self, Serves};
 use super::{Core, http2};
 use crate::body::Body;
 use crate::config::{Listener, Server};
+use crate::connections::Counted;
 use crate::net::Stream;
 use crate::net::client::Client;
 use crate::net::peer::Peer;
@@ -41,6 +43,8 @@ pub(super) struct Requests {
     core: Arc<Core>,
     listener: Arc<Listener>,
     peer: Peer,
+    /// Counts it until a request comes.
+    unasked: Mutex<Option<Counted>>,
     /// As it was when the connection began.
     pub(super) server: Arc<Server>,
 }
@@ -50,12 +54,15 @@ impl Requests {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        drop(self.unasked.lock().map(|mut unasked| unasked.take()));
         let arrival = Arrival::of(&self.core, &self.listener, self.peer, &request);
         let route = arrival.route;
         let answer = arrival.answer(request);
         if matches!(route, Route::Publish | Route::ClientPublish | Route::Login) {
             // PHP often closes without waiting for the answer. hyper then drops the future it was
             // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
+            let publishing = self.core.process.publishing.count();
+            let answer = answer.inspect(move |_| drop(publishing));
             Either::Left(tokio::spawn(answer).unwrap_or_else(|_| push::broken()))
         } else {
             Either::Right(answer)
@@ -64,10 +71,12 @@ impl Requests {
 }
 
 /// Serves a connection until it ends, or until nothing is under way on it any more once the process drains.
+/// `unasked` counts it until a request comes.
 pub(super) async fn serve(
     core: Arc<Core>,
     stream: Stream,
     mut peer: Peer,
+    unasked: Counted,
     serves: Arc<Serves>,
     mut phase: Watching,
 ) {
@@ -99,6 +108,7 @@ pub(super) async fn serve(
         core,
         listener: Arc::clone(&serves.listener),
         peer,
+        unasked: Mutex::new(Some(unasked)),
         server,
     };
     let ended = match &stream {
@@ -127,10 +137,12 @@ async fn serve_http1(
     mut phase: Watching,
 ) -> hyper::Result<()> {
     let header_timeout = requests.server.header_timeout;
-    let told = watch.clone();
+    let (told, leaving) = (watch.clone(), phase.clone());
     let service = service_fn(move |request| {
         told.request(&request);
-        requests.answer(request).map(Ok::<_, Infallible>)
+        let leaving = leaving.clone();
+        let answer = requests.answer(request);
+        answer.map(move |response| Ok::<_, Infallible>(last_of_all(&leaving, response)))
     });
     // hyper-util's `auto` builder never lets a silent connection go, and its `GracefulShutdown`, as hyper's own,
     // waits for the rest of half a head: hence hyper itself, and the watch.
@@ -159,4 +171,14 @@ async fn serve_http1(
             .await
         }
     }
+}
+
+/// The client is to come back over another connection, if another process is about to take over.
+fn last_of_all(phase: &Watching, mut response: Response<Body>) -> Response<Body> {
+    let is_leaving = phase.now() >= Phase::Leaving;
+    if is_leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
 }

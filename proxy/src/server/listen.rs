@@ -3,12 +3,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::inherited::Inherited;
 use crate::config::{Address, Listener, Role};
 use crate::net::Stream;
 
@@ -20,7 +22,7 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Bound(BoundSocket);
 
 #[derive(Debug)]
-enum BoundSocket {
+pub(super) enum BoundSocket {
     Tcp(std::net::TcpListener),
     Unix(StdUnixListener),
 }
@@ -40,18 +42,26 @@ pub(crate) struct ListenError {
     source: io::Error,
 }
 
-/// Binds one listener for `cores` cores and logs where it is.
-pub(crate) fn bind(listener: &Listener, cores: usize) -> Result<Vec<Bound>, ListenError> {
-    let sockets = match &listener.address {
-        Address::Tcp(address) => bind_tcp(*address, cores).map_err(|source| ListenError {
-            address: address.to_string(),
-            source,
-        })?,
-        Address::Unix(path) => bind_unix(path, cores).map_err(|source| ListenError {
-            address: path.display().to_string(),
-            source,
-        })?,
+/// Binds one listener for `cores` cores, unless its sockets are inherited, and logs where it is.
+pub(crate) fn bind(
+    listener: &Listener,
+    cores: usize,
+    inherited: &Inherited,
+) -> Result<Vec<Bound>, ListenError> {
+    let sockets = match inherited.take(&listener.address, cores) {
+        Ok(sockets) if sockets.is_empty() => match &listener.address {
+            Address::Tcp(address) => bind_tcp(*address, cores),
+            Address::Unix(path) => bind_unix(path, cores),
+        },
+        inherited => inherited,
     };
+    let sockets = sockets.map_err(|source| ListenError {
+        address: match &listener.address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => path.display().to_string(),
+        },
+        source,
+    })?;
     let role = match listener.role {
         Role::Site => "site",
         Role::Publish => "publish",
@@ -114,7 +124,7 @@ fn bind_unix(path: &Path, cores: usize) -> io::Result<Vec<BoundSocket>> {
 }
 
 impl Bound {
-    /// Hands the socket to the runtime of this thread.
+    /// Hands the socket to the runtime whose context this is in.
     pub(crate) fn accepting(self) -> io::Result<Accepting> {
         match self.0 {
             BoundSocket::Tcp(socket) => TcpListener::from_std(socket).map(Accepting::Tcp),
@@ -124,6 +134,14 @@ impl Bound {
 }
 
 impl Accepting {
+    /// The same socket for another process, or another core.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// The next connection and its peer; a unix socket's peer counts as this machine.
     pub(crate) async fn accept(&self) -> io::Result<(Stream, IpAddr)> {
         match self {

@@ -201,7 +201,14 @@ async fn a_damaged_store_is_kept_aside_and_a_new_one_begins() {
     let after = entry(1, &[1], 0);
     disk.append(&after.message, &after.receivers, unix_time().as_secs());
     disk.durable(after.message.id).await.unwrap();
-    assert_eq!(disk.fetch(&[after.message.id], 0).await.messages.len(), 1);
+    assert_eq!(
+        disk.fetch(&[after.message.id], 0)
+            .await
+            .unwrap()
+            .messages
+            .len(),
+        1
+    );
     let aside = std::fs::read_dir(directory.path())
         .unwrap()
         .filter(|entry| {
@@ -227,9 +234,13 @@ async fn what_was_appended_is_written_when_it_closes() {
     let disk = Disk::open(directory.path(), bounds(), Durability::Interval).unwrap();
     let until = MessageId::new(1, 2000);
     let after = MessageId::new(1, 990);
-    let listed = disk.listed(&[channel(1)], after, until).await;
+    let listed = disk.listed(&[channel(1)], after, until).await.unwrap();
     assert_eq!(
-        disk.fetch(&newest(listed), usize::MAX).await.messages.len(),
+        disk.fetch(&newest(listed), usize::MAX)
+            .await
+            .unwrap()
+            .messages
+            .len(),
         10
     );
     disk.close();
