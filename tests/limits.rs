@@ -1,4 +1,6 @@
-//! Slow readers, too many connections, no file descriptors left.
+//! Slow readers, too many connections, no file descriptors left; and what one address may have ([`visitors`]).
+
+mod visitors;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

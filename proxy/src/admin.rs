@@ -14,6 +14,7 @@ use crate::history::Archive;
 use crate::history::disk::Disk;
 use crate::history::redis::Redis;
 use crate::layers;
+use crate::limits;
 use crate::process::{Process, Serving};
 use crate::site::Site;
 use crate::upstream::back_ends::BackEnd;
@@ -216,6 +217,19 @@ fn metrics(process: &Process) -> String {
         "",
         process.connections.open() as u64,
     );
+    family(
+        &mut text,
+        "pullgate_refused_total",
+        "counter",
+        "What limits refused, by reason.",
+    );
+    for (reason, count) in limits::counted() {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "pullgate_refused_total{{reason=\"{reason}\"}} {count}"
+        );
+    }
     let serving = process.serving();
     let last_read = &process.last_read;
     for (name, help, value) in [

@@ -1,6 +1,7 @@
 //! Bodies: what we answer ourselves, and what streams through.
 
 pub(crate) mod lease;
+mod pace;
 pub(crate) mod request;
 
 use std::error::Error as _;
@@ -14,9 +15,10 @@ use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use lease::Lease;
+pub(crate) use pace::Pace;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -102,7 +104,7 @@ impl HttpBody for Body {
 #[derive(Debug)]
 pub(crate) struct Streamed {
     body: Incoming,
-    longest_silence: Duration,
+    pace: Pace,
     silence: Option<Pin<Box<Sleep>>>,
 }
 
@@ -111,6 +113,8 @@ pub(crate) struct Streamed {
 pub(crate) enum BodyError {
     #[error("no byte of it came for {0:?}")]
     Silent(Duration),
+    #[error("it came slower than {0} bytes a second")]
+    Slow(usize),
     #[error("it is broken: {}", cause(.0))]
     Broken(hyper::Error),
     #[error("the peer broke it off: {}", cause(.0))]
@@ -139,10 +143,10 @@ impl From<hyper::Error> for BodyError {
 }
 
 impl Streamed {
-    pub(crate) fn new(body: Incoming, longest_silence: Duration) -> Self {
+    pub(crate) fn new(body: Incoming, pace: Pace) -> Self {
         Self {
             body,
-            longest_silence,
+            pace,
             silence: None,
         }
     }
@@ -158,14 +162,19 @@ impl HttpBody for Streamed {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.silence = None;
+            if let Some(Ok(frame)) = &frame {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.pace.came(bytes, Instant::now());
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
-        let longest = self.longest_silence;
-        let silence = self
-            .silence
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
+        let this = &mut *self;
+        let silence = this.silence.get_or_insert_with(|| {
+            let patience = this.pace.wait(Instant::now());
+            Box::pin(tokio::time::sleep(patience))
+        });
         ready!(silence.as_mut().poll(cx));
-        Poll::Ready(Some(Err(BodyError::Silent(longest))))
+        Poll::Ready(Some(Err(self.pace.too_slow())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::history::disk::Durability;
 use crate::history::redis::address::Place as RedisPlace;
 pub(crate) use guest::{Adopt, Guest, GuestPush, SameSite, SharedCache};
 use hosts::HostPattern;
+pub(crate) use limits::SiteLimits;
 pub(crate) use listener::{Address, Listener, Role};
 pub(crate) use pages::{ErrorPages, Pages};
 pub(crate) use push::{Limits, Paths, Push};
@@ -22,6 +23,7 @@ pub(crate) use upstream::{Origin, Upstream};
 pub(crate) mod file;
 mod guest;
 pub(crate) mod hosts;
+mod limits;
 mod listener;
 pub(crate) mod pages;
 mod push;
@@ -57,6 +59,7 @@ pub(crate) struct Site {
     pub(crate) pages: Pages,
     pub(crate) guest: Guest,
     pub(crate) push: Push,
+    pub(crate) limits: SiteLimits,
     /// Where its messages are, with `history.engine = "redis"`.
     pub(crate) redis: RedisPlace,
 }
@@ -138,10 +141,21 @@ pub(crate) struct Server {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Connections at a time, all listeners together. Default 0, and at most: three of four file descriptors.
     pub(crate) max_connections: usize,
+    /// Connections at a time of one address (IPv6: per /64) that is no trusted proxy. Default 0: a quarter of all.
+    pub(crate) max_connections_per_address: usize,
+    /// Largest request head, bytes. Default 64 KiB: Bitrix cookies are big.
+    pub(crate) max_head: usize,
+    /// Lines in a request head. Default 256.
+    pub(crate) max_headers: usize,
+    /// Longest path and query, bytes. Default 16 KiB.
+    pub(crate) max_target: usize,
     /// How long a client may take for a request head, and how long an idle connection is kept. Default 60 s.
     pub(crate) header_timeout: Duration,
     /// Longest silence within a request body. Default 60 s.
     pub(crate) body_timeout: Duration,
+    /// Bytes of a request body that are to come per second on an average, beyond the first `body_timeout`; time in which the
+    /// site keeps the client waiting does not count. Default 500, 0: none.
+    pub(crate) min_body_rate: usize,
     /// Longest time without the client taking any byte of an answer. Default 60 s.
     pub(crate) send_timeout: Duration,
     /// How long requests under way may go on after SIGTERM. Default 30 s.

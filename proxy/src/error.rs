@@ -8,6 +8,7 @@ use tracing::Level;
 
 use crate::body::BodyError;
 use crate::hub;
+use crate::limits::Reason;
 
 /// Why a request was not answered by the site or by a push endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub(crate) enum Error {
     Coding,
     #[error("the method {0} is not served")]
     Method(http::Method),
-    #[error("the request target is longer than 16 KiB")]
+    #[error("the request target is longer than server.max_target")]
     TargetTooLong,
     #[error("the request's body: {0}")]
     Upload(BodyError),
@@ -34,6 +35,8 @@ pub(crate) enum Error {
     PublishForbidden,
     #[error("a publish was refused: {0}")]
     NotPublished(hub::Refused),
+    #[error("{0}")]
+    Limited(Reason),
     #[error("there are as many connections as may be")]
     NoRoom,
     #[error("no file descriptor is left for a connection to the site")]
@@ -126,7 +129,7 @@ impl Error {
             Self::TargetTooLong => {
                 Answer::to_the_client(StatusCode::URI_TOO_LONG, "The address is too long.")
             }
-            Self::Upload(BodyError::Silent(_)) => Answer::to_the_client(
+            Self::Upload(BodyError::Silent(_) | BodyError::Slow(_)) => Answer::to_the_client(
                 StatusCode::REQUEST_TIMEOUT,
                 "The rest of the request did not come in time.",
             ),
@@ -152,6 +155,15 @@ impl Error {
             Self::NoBackEnd => {
                 Answer::later("The site behind this address cannot be reached at the moment.")
             }
+            // Counted and told where it was refused.
+            Self::Limited(_) => Answer {
+                level: Level::DEBUG,
+                retry_after: Some(1),
+                ..Answer::refused(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "Too many requests from this address. Please try again a little later.",
+                )
+            },
             Self::NoRoom => Answer {
                 closes: true,
                 ..Answer::later("Too many connections.")

@@ -61,7 +61,7 @@ pub(crate) struct SetCookie(HeaderValue);
 
 impl Guests {
     pub(crate) fn new(config: config::Guest, keys: GuestKeys, ids: Arc<Ids>) -> Self {
-        let new = Arc::new(NewGuests::new(config.new_per_minute));
+        let new = Arc::new(NewGuests::new(&config));
         let adoption = Adoption::new(config.adopt.clone());
         Self {
             config,
@@ -74,9 +74,10 @@ impl Guests {
 
     /// The same guests by another configuration.
     pub(crate) fn changed(&self, config: config::Guest, keys: GuestKeys) -> Self {
-        let new = match self.config.new_per_minute == config.new_per_minute {
+        let limits = |config: &config::Guest| (config.new_per_minute, config.new_per_minute_in_all);
+        let new = match limits(&self.config) == limits(&config) {
             true => Arc::clone(&self.new),
-            false => Arc::new(NewGuests::new(config.new_per_minute)),
+            false => Arc::new(NewGuests::new(&config)),
         };
         Self {
             new,

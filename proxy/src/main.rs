@@ -20,6 +20,7 @@ mod health;
 mod history;
 mod hub;
 mod layers;
+mod limits;
 mod log;
 mod net;
 mod notify;

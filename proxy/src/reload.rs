@@ -263,8 +263,7 @@ impl Running {
     }
 
     fn apply_limits(&self, before: &Serving, config: &Config) {
-        self.server
-            .set_max_connections(config.server.max_connections);
+        self.server.set_max_connections(&config.server);
         for site in self.process.serving().sites.all() {
             site.apply_limits(config.history.max_memory);
             let is_same = |old: &&Arc<Site>| Arc::ptr_eq(&old.hub, &site.hub);

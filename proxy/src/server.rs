@@ -1,6 +1,7 @@
 //! Listeners, one current-thread runtime per core, and the end of it all.
 
 mod accept;
+mod admission;
 mod connection;
 mod for_guests;
 mod head;
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::config::{Address, Listener};
+use crate::config::{self, Address, Listener};
 use crate::hub::Hub;
 use crate::notify;
 use crate::phase::{Phase, Phases, Watching};
@@ -85,7 +86,7 @@ impl Server {
         inherited: Inherited,
     ) -> io::Result<(Self, Runtimes)> {
         let serving = process.serving();
-        let room = Arc::new(Room::new(serving.server.max_connections, cores));
+        let room = Arc::new(Room::new(&serving.server, cores));
         let runtime = |_| Builder::new_current_thread().enable_all().build();
         let runtimes: Vec<Runtime> = (0..cores).map(runtime).collect::<Result<_, _>>()?;
         let core = |(index, runtime): (usize, &Runtime)| {
@@ -119,8 +120,8 @@ impl Server {
     }
 
     /// From now on so many connections there may be.
-    pub(crate) fn set_max_connections(&self, configured: usize) {
-        self.room.set_max(configured);
+    pub(crate) fn set_max_connections(&self, server: &config::Server) {
+        self.room.set_max(server);
     }
 
     /// Delivers what is published at a site.

@@ -20,6 +20,7 @@ use crate::history::Unavailable;
 use crate::hub::Hub;
 use crate::hub::catch_up::Missed;
 use crate::hub::subscriber::{Proof, Subscription};
+use crate::limits::Visitors;
 use crate::state::State;
 use crate::statistics::Statistics;
 use crate::upstream::back_ends::BackEnds;
@@ -39,6 +40,7 @@ pub(crate) struct Site {
     pub(crate) guests: Option<Guests>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) state: Arc<State>,
+    pub(crate) visitors: Visitors,
     pub(crate) statistics: Arc<Statistics>,
     /// Those of the process.
     pub(crate) connections: Connections,

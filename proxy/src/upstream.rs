@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use crate::body::lease::Lease;
 use crate::body::request::{RequestBody, Upload};
-use crate::body::{Body, Streamed};
+use crate::body::{Body, Pace, Streamed};
 use crate::error::Error;
 use pool::Pool;
 
@@ -89,7 +89,10 @@ fn streamed(
             lease.give_back();
             return Body::empty();
         }
-        Body::Upstream(Streamed::new(body, pool.response_timeout()), Some(lease))
+        Body::Upstream(
+            Streamed::new(body, Pace::unhurried(pool.response_timeout())),
+            Some(lease),
+        )
     }))
 }
 

@@ -3,14 +3,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{BodyError, Streamed};
+use super::{BodyError, Pace, Streamed};
 
 /// A request's body; trailers end here, PHP cannot see them.
 #[derive(Debug)]
@@ -58,13 +57,13 @@ impl Upload {
 }
 
 impl RequestBody {
-    /// What comes from the client, which may not fall silent for longer than this.
-    pub(crate) fn of(body: Incoming, longest_silence: Duration) -> Self {
+    /// What comes from the client, at this pace at least.
+    pub(crate) fn of(body: Incoming, pace: Pace) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
         let upload = Upload(Mutex::new(Turn::Site(Instant::now())));
-        Self::Streamed(Streamed::new(body, longest_silence), Arc::new(upload))
+        Self::Streamed(Streamed::new(body, pace), Arc::new(upload))
     }
 
     /// What was read already.

@@ -17,7 +17,7 @@ use self::reading::Reading;
 pub(crate) use self::report::{Errors, Mismatch, Warning};
 use self::report::{Finding, Problem};
 use self::section::Section;
-use self::units::{mib, seconds};
+use self::units::{kib, mib, seconds};
 use super::{Config, Engine, History, Log, LogFormat, Origin, Server};
 use crate::history::disk::Durability;
 use crate::history::redis::address::{Address as RedisAddress, Place as RedisPlace};
@@ -28,6 +28,7 @@ mod adopt;
 mod checks;
 mod excerpt;
 mod guest;
+mod limits;
 mod listener;
 mod names;
 mod outside;
@@ -152,8 +153,13 @@ fn server(s: &mut Section<'_>) -> Server {
         threads: s.number("threads", 0, 0..=1024),
         trusted_proxies: s.list("trusted_proxies", LOOPBACK.to_vec(), names::network),
         max_connections: s.number("max_connections", 0, 0..=10 * MANY),
+        max_connections_per_address: s.number("max_connections_per_address", 0, 0..=10 * MANY),
+        max_head: s.size_within("max_head", kib(64), kib(8)..=mib(1)),
+        max_headers: s.number("max_headers", 256, 16..=10_000),
+        max_target: s.size_within("max_target", kib(16), kib(1)..=kib(60)),
         header_timeout: s.duration("header_timeout", seconds(60)),
         body_timeout: s.duration("body_timeout", seconds(60)),
+        min_body_rate: s.size_or_zero("min_body_rate", 500),
         send_timeout: s.duration("send_timeout", seconds(60)),
         drain_timeout: s.duration_or_zero("drain_timeout", seconds(30)),
     }

@@ -29,6 +29,8 @@ pub(crate) struct Guest {
     pub(crate) exclude: Vec<String>,
     /// New ids per client address (IPv6: per /64) and minute. Default 60.
     pub(crate) new_per_minute: u32,
+    /// New ids of all addresses together, per minute. Default 10,000.
+    pub(crate) new_per_minute_in_all: u32,
     /// What to do when a response that sets the cookie may be kept by shared caches.
     pub(crate) shared_cache: SharedCache,
     /// The least number that pullgate gives; those below are left to the site. Default 1.

@@ -14,10 +14,11 @@ use pullgate_compat::wire::Rights;
 use super::binary::{self, Outcome, Refused};
 use super::numbers::{BadNumbers, Numbers};
 use super::{answer, binary_answer, channels, query, refusal};
-use crate::body::{Body, BodyError, Streamed};
+use crate::body::{Body, BodyError, Pace, Streamed};
 use crate::error::Error;
 use crate::history::Draft;
 use crate::hub;
+use crate::limits::{Reason, refused};
 use crate::log;
 use crate::site::Site;
 use crate::statistics::Command;
@@ -195,6 +196,10 @@ impl From<Uncollected> for Response<Body> {
         let status = match uncollected {
             Uncollected::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Uncollected::Cut(BodyError::Silent(_)) => StatusCode::REQUEST_TIMEOUT,
+            Uncollected::Cut(BodyError::Slow(_)) => {
+                refused(Reason::BodyRate, "a publisher");
+                StatusCode::REQUEST_TIMEOUT
+            }
             Uncollected::Cut(BodyError::Broken(_) | BodyError::Aborted(_)) => {
                 StatusCode::BAD_REQUEST
             }
@@ -211,7 +216,7 @@ impl From<Uncollected> for Response<Body> {
 
 async fn collect(site: &Site, body: Incoming) -> Result<Bytes, Uncollected> {
     let limit = site.config.push.limits.max_payload;
-    let mut body = Streamed::new(body, site.server.body_timeout);
+    let mut body = Streamed::new(body, Pace::of_clients(&site.server));
     // Copied, because a message may be kept: a piece of the connection's buffer would keep all of it.
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {

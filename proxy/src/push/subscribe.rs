@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
+use crate::limits::Seat;
 use crate::site::Site;
 use crate::statistics::Transport;
 
@@ -32,6 +33,7 @@ pub(crate) async fn serve(
     site: &Arc<Site>,
     core: usize,
     request: Request<Incoming>,
+    seat: Option<Seat>,
 ) -> Response<Body> {
     let query = query(&request);
     let mut channels = channels(query, &site.signature, Role::Subscriber);
@@ -44,7 +46,7 @@ pub(crate) async fn serve(
         Some(_) | None => Format::Text,
     };
     if handshake::is_handshake(request.headers()) {
-        return websocket::accept(site, core, request, channels, mid, format).await;
+        return websocket::accept(site, core, request, channels, mid, format, seat).await;
     }
     match *request.method() {
         Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),

@@ -69,6 +69,7 @@ pub(super) fn list(old: &Config, new: &Config) -> Vec<String> {
                 differs(&key(site, "pages"), before.pages != site.pages);
                 differs(&key(site, "guest"), before.guest != site.guest);
                 differs(&key(site, "push"), before.push != site.push);
+                differs(&key(site, "limits"), before.limits != site.limits);
             }
         }
     }

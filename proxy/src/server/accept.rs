@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
@@ -15,8 +16,9 @@ use super::listen::Accepting;
 use super::proxy_protocol::{Refused, take_header};
 use super::tls::Serves;
 use super::{Core, connection};
-use crate::config::Role;
+use crate::config::{Role, Server};
 use crate::error::{Answer, Error};
+use crate::limits::{Occupancy, Reason, Seat, refused};
 use crate::log::once_a_second;
 use crate::net::Stream;
 use crate::net::peer::Peer;
@@ -28,11 +30,8 @@ const PER_CORE: usize = 8;
 /// How long a client that is turned away may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The second in which the log was last told that not all get in.
+/// The second in which the log was last told that the system lets nobody in.
 static TOLD: AtomicU64 = AtomicU64::new(0);
-
-/// The second in which the log was last told of a connection without a good PROXY header.
-static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 /// How many connections there may be.
 #[derive(Debug)]
@@ -41,6 +40,9 @@ pub(crate) struct Room {
     possible: usize,
     /// What is allowed. A reload may change it.
     max: AtomicUsize,
+    /// How many of them one address may have. A reload may change it.
+    max_per_address: AtomicUsize,
+    addresses: Arc<Occupancy>,
     /// What clients beyond are told,
     no_room: Vec<u8>,
     /// and how many at a time.
@@ -50,7 +52,7 @@ pub(crate) struct Room {
 impl Room {
     /// As configured, and no more than three of four free file descriptors: the rest is for connections to the
     /// site, for the administrator and for history. 0: so many.
-    pub(super) fn new(configured: usize, cores: usize) -> Self {
+    pub(super) fn new(server: &Server, cores: usize) -> Self {
         // Linux tells what is open; elsewhere this is about what a start opens.
         let open = std::fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -60,15 +62,17 @@ impl Room {
         let room = Self {
             possible: (free / 4 * 3).max(1),
             max: AtomicUsize::new(0),
+            max_per_address: AtomicUsize::new(0),
+            addresses: Arc::default(),
             no_room: no_room(),
             farewells: Arc::new(Semaphore::new((free / 16).clamp(1, 1024))),
         };
-        room.set_max(configured);
+        room.set_max(server);
         room
     }
 
-    pub(super) fn set_max(&self, configured: usize) {
-        let possible = self.possible;
+    pub(super) fn set_max(&self, server: &Server) {
+        let (possible, configured) = (self.possible, server.max_connections);
         if configured > possible {
             tracing::warn!(
                 possible,
@@ -80,19 +84,33 @@ impl Room {
             configured => configured.min(possible),
         };
         self.max.store(max, Ordering::Relaxed);
+        let per_address = match server.max_connections_per_address {
+            0 => (max / 4).max(1),
+            configured => configured,
+        };
+        self.max_per_address.store(per_address, Ordering::Relaxed);
     }
 
     pub(super) fn max(&self) -> usize {
         self.max.load(Ordering::Relaxed)
     }
 
+    /// A visitor's place among the connections, if its address may have one more.
+    fn seat(&self, peer: Peer, trusted: &[IpNet]) -> Option<Option<Seat>> {
+        if trusted
+            .iter()
+            .any(|network| network.contains(&peer.address))
+        {
+            return Some(None);
+        }
+        let max = self.max_per_address.load(Ordering::Relaxed);
+        self.addresses.enter(peer.address, max).map(Some)
+    }
+
     /// Tells a client that there is no room, and waits a little for it to have read that: closing at once would
     /// take the answer away from one that is still sending. One that comes by TLS is closed without an answer.
-    fn turn_away(&self, mut stream: Stream, by_tls: bool) {
-        let max = self.max();
-        once_a_second(&TOLD, || {
-            tracing::warn!(max, "{}: they get 503", Error::NoRoom);
-        });
+    fn turn_away(&self, mut stream: Stream, peer: IpAddr, by_tls: bool, reason: Reason) {
+        refused(reason, peer.to_canonical());
         if by_tls {
             // A handshake, to tell it why, would cost more than a request.
             return;
@@ -143,7 +161,9 @@ pub(super) async fn accept(
                 // The administrator gets in when nobody else does.
                 let is_full = core.process.connections.open() >= core.room.max();
                 if serves.listener.role != Role::Admin && (is_full || stream.is_reserved()) {
-                    core.room.turn_away(stream, serves.tls.is_some());
+                    let by_tls = serves.tls.is_some();
+                    let reason = Reason::Connections;
+                    core.room.turn_away(stream, peer, by_tls, reason);
                 } else {
                     take_in(&core, stream, peer, &serves, &phase);
                 }
@@ -172,9 +192,22 @@ fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>,
                 () = phase.reached(Phase::Draining) => None,
             },
         };
-        if let Some(peer) = peer {
-            connection::serve(core, stream, peer, unasked, serves, phase).await;
-        }
+        let Some(peer) = peer else { return };
+        let seat = match serves.listener.role {
+            Role::Site => {
+                let trusted = &core.process.serving().server.trusted_proxies;
+                core.room.seat(peer, trusted)
+            }
+            // The site itself, and the administrator.
+            Role::Publish | Role::Admin => Some(None),
+        };
+        let Some(seat) = seat else {
+            let reason = Reason::ConnectionsPerAddress;
+            let by_tls = serves.tls.is_some();
+            return core.room.turn_away(stream, peer.address, by_tls, reason);
+        };
+        connection::serve(core, stream, peer, unasked, serves, phase).await;
+        drop(seat);
         drop(counted);
     });
 }
@@ -188,10 +221,8 @@ async fn behind_proxy(core: &Core, stream: &Stream, proxy: IpAddr) -> Option<Pee
         Ok(peer) => Some(peer),
         Err(Refused::Closed) => None,
         Err(why) => {
-            once_a_second(&REFUSED, || {
-                let peer = proxy.to_canonical();
-                tracing::warn!(%peer, %why, "a connection to a listener with proxy_protocol was refused");
-            });
+            let client = format_args!("{} ({why})", proxy.to_canonical());
+            refused(Reason::ProxyProtocol, client);
             None
         }
     }

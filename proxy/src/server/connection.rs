@@ -22,6 +22,7 @@ use super::{Core, http2};
 use crate::body::Body;
 use crate::config::{Listener, Server};
 use crate::connections::Counted;
+use crate::limits::{Reason, refused};
 use crate::net::Stream;
 use crate::net::client::Client;
 use crate::net::peer::Peer;
@@ -30,12 +31,6 @@ use crate::net::watched::{Watch, Watched};
 use crate::phase::{Phase, Watching};
 use crate::push;
 use crate::route::Route;
-
-/// Largest request head: Bitrix cookies are big.
-pub(super) const MAX_HEAD: u32 = 64 << 10;
-
-/// Lines in a request head: hyper takes 100 by itself, nginx sets no limit.
-const MAX_HEADERS: usize = 256;
 
 /// What answers the requests of one connection.
 #[derive(Debug)]
@@ -118,6 +113,9 @@ pub(super) async fn serve(
     match ended {
         // hyper has answered by itself, or closed: no other line tells of it.
         Err(error) if error.is_parse() => {
+            if error.is_parse_too_large() {
+                refused(Reason::Head, peer.address);
+            }
             tracing::info!(client = %peer.address, %error, "a request was refused");
         }
         // The head of the response had gone when its body broke off.
@@ -136,7 +134,7 @@ async fn serve_http1(
     watch: &Watch,
     mut phase: Watching,
 ) -> hyper::Result<()> {
-    let header_timeout = requests.server.header_timeout;
+    let server = Arc::clone(&requests.server);
     let (told, leaving) = (watch.clone(), phase.clone());
     let service = service_fn(move |request| {
         told.request(&request);
@@ -148,10 +146,10 @@ async fn serve_http1(
     // waits for the rest of half a head: hence hyper itself, and the watch.
     let connection = http1::Builder::new()
         .timer(watch.timer())
-        .header_read_timeout(header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD as usize)
-        .max_buf_size(2 * MAX_HEAD as usize)
+        .header_read_timeout(server.header_timeout)
+        .max_headers(server.max_headers)
+        .max_header_size(server.max_head)
+        .max_buf_size(2 * server.max_head)
         .title_case_headers(true)
         .serve_connection(TokioIo::new(Client::new(stream, watch)), service)
         .with_upgrades();

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use pullgate_compat::guest::GuestId;
 
 use crate::body::request::RequestBody;
-use crate::body::{Body, BodyError, Streamed};
+use crate::body::{Body, BodyError, Pace, Streamed};
 use crate::clock::unix_time;
 use crate::error::Error;
 use crate::guest::Guests;
@@ -21,6 +21,7 @@ use crate::guest::channels::Signed;
 use crate::guest::page;
 use crate::guest::pull_config::{self, Facts, Module, Place};
 use crate::layers;
+use crate::limits::Seat;
 use crate::push;
 use crate::route::Route;
 use crate::site::Site;
@@ -33,7 +34,9 @@ pub(super) async fn serve<B: HttpBody>(
     guests: &Guests,
     route: Route,
     request: Request<B>,
+    seat: Option<Seat>,
 ) -> Response<Body> {
+    let seat = seat.map(Arc::new);
     let mut response = layers::around(request, async |request| {
         if request.method() != Method::GET {
             return push::answer(StatusCode::NOT_FOUND, "");
@@ -47,7 +50,7 @@ pub(super) async fn serve<B: HttpBody>(
                 let signed = signed(site, guests, guest, false);
                 let channels = format!("{}/{}", signed.private, signed.shared);
                 let good_for = site.config.guest.push.config_ttl;
-                push::events::serve(site, core, &request, &channels, good_for).await
+                push::events::serve(site, core, &request, &channels, good_for, seat.clone()).await
             }
             (Route::Events, None) => push::answer(
                 StatusCode::FORBIDDEN,
@@ -94,7 +97,7 @@ pub(super) async fn config(
     parts: request::Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Error> {
-    let body = Streamed::new(body, site.server.body_timeout);
+    let body = Streamed::new(body, Pace::of_clients(&site.server));
     let form = match Limited::new(body, pull_config::MAX_FORM).collect().await {
         Ok(form) => form.to_bytes(),
         Err(error) => {

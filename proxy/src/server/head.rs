@@ -5,11 +5,8 @@ use http::{Method, Request, Uri, Version};
 
 use crate::error::Error;
 
-/// Longest path and query.
-const MAX_TARGET: usize = 16 << 10;
-
-/// Refuses a head that is not clear.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Error> {
+/// Refuses a head that is not clear, or whose path and query are longer than so many bytes.
+pub(super) fn check<B>(request: &Request<B>, max_target: usize) -> Result<(), Error> {
     let target = request.uri();
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Error::Method(request.method().clone()));
@@ -38,7 +35,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Error> {
     }
     if target
         .path_and_query()
-        .is_some_and(|target| target.as_str().len() > MAX_TARGET)
+        .is_some_and(|target| target.as_str().len() > max_target)
     {
         return Err(Error::TargetTooLong);
     }

@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::connection::{MAX_HEAD, Requests};
+use super::connection::Requests;
 use crate::body::{Body, BoxError};
 use crate::net::secured::Secured;
 use crate::phase::{Phase, Watching};
@@ -68,7 +68,7 @@ pub(super) async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(MAX_UNSENT)
-        .max_header_list_size(MAX_HEAD)
+        .max_header_list_size(u32::try_from(server.max_head).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_RESET_PENDING)
         .max_local_error_reset_streams(MAX_RESET_BY_US)
         .serve_connection(TokioIo::new(stream), service);

@@ -8,14 +8,16 @@ use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tracing::Level;
 
+use super::admission::admit;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::{Core, for_guests, head, redirect};
 use crate::admin;
-use crate::body::{Body, request::RequestBody};
+use crate::body::{Body, BodyError, Pace, request::RequestBody};
 use crate::config::pages::MAINTENANCE;
 use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
 use crate::guest::pull_config;
+use crate::limits::{Reason, Seat, refused};
 use crate::net::peer::Peer;
 use crate::process::Serving;
 use crate::push::{self, websocket::handshake};
@@ -102,7 +104,12 @@ impl Arrival {
         });
         let mut response = match self.dispatch(&visitor, &id, request).await {
             Ok(response) => response,
-            Err(error) => self.page(&error, &id),
+            Err(error) => {
+                if let Error::Upload(BodyError::Slow(_)) = error {
+                    refused(Reason::BodyRate, visitor.address);
+                }
+                self.page(&error, &id)
+            }
         };
         if let Some(hsts) = self.secured.hsts {
             redirect::add_hsts(response.headers_mut(), hsts);
@@ -129,7 +136,11 @@ impl Arrival {
         id: &RequestId,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Error> {
-        head::check(&request)?;
+        head::check(&request, self.serving.server.max_target).inspect_err(|error| {
+            if matches!(error, Error::TargetTooLong) {
+                refused(Reason::Target, visitor.address);
+            }
+        })?;
         let Some(site) = &self.site else {
             return match self.role {
                 Role::Admin => Ok(admin::serve(&self.core.process, request).await),
@@ -142,6 +153,10 @@ impl Arrival {
         let core = self.core.index;
         let trusted =
             self.role == Role::Publish || visitor.address.is_in(&site.config.push.publish_allow);
+        let seat = match trusted {
+            true => None,
+            false => admit(&site.visitors, visitor, self.route, &request)?,
+        };
         match self.route {
             Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
             Route::Publish
@@ -156,17 +171,17 @@ impl Arrival {
             }
             Route::Publish => Ok(push::publish::serve(site, request).await),
             Route::ClientPublish => Ok(push::publish::serve_clients(site, request).await),
-            Route::Subscribe => Ok(push::subscribe::serve(site, core, request).await),
+            Route::Subscribe => Ok(push::subscribe::serve(site, core, request, seat).await),
             Route::Stat => Ok(push::statistics::serve(site, &request).await),
             Route::Control => Ok(push::publish::refuse_order(site, request).await),
             Route::Login => Ok(push::login::serve(site, &request).await),
             Route::GuestScript | Route::Events | Route::Pullgate => match site.guest_push() {
                 Some(guests) => {
-                    Ok(for_guests::serve(site, core, guests, self.route, request).await)
+                    Ok(for_guests::serve(site, core, guests, self.route, request, seat).await)
                 }
-                None => self.forward(site, visitor, id, request).await,
+                None => self.forward(site, visitor, id, request, seat).await,
             },
-            Route::Site => self.forward(site, visitor, id, request).await,
+            Route::Site => self.forward(site, visitor, id, request, seat).await,
             Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
         }
     }
@@ -178,6 +193,7 @@ impl Arrival {
         visitor: &Visitor,
         id: &RequestId,
         request: Request<Incoming>,
+        seat: Option<Seat>,
     ) -> Result<Response<Body>, Error> {
         let pages = &site.config.pages;
         if pages.is_maintenance() && !visitor.address.is_in(&pages.maintenance_allow) {
@@ -199,14 +215,15 @@ impl Arrival {
 
         let mut response = if websocket {
             let request = Request::from_parts(parts, body);
-            tunnel::forward(pool, request, site.connections.count()).await?
+            let counted = (site.connections.count(), seat);
+            tunnel::forward(pool, request, counted).await?
         } else {
             let mut response = match site.guest_push() {
                 Some(guests) if pull_config::may_be(&parts) => {
                     for_guests::config(site, pool, guests, parts, body).await?
                 }
                 Some(_) | None => {
-                    let body = RequestBody::of(body, site.server.body_timeout);
+                    let body = RequestBody::of(body, Pace::of_clients(&site.server));
                     upstream::forward(pool, parts, body).await?
                 }
             };
@@ -236,6 +253,7 @@ impl Arrival {
         } = error.answer();
         match level {
             Level::ERROR => tracing::error!(request = %id, %error, "{}", status.as_u16()),
+            Level::DEBUG => tracing::debug!(request = %id, %error, "{}", status.as_u16()),
             _ => tracing::info!(request = %id, %error, "{}", status.as_u16()),
         }
         let own = self.site.as_ref().and_then(|site| {

@@ -15,6 +15,7 @@ use crate::history::Archive;
 use crate::history::disk::{Bounds, Disk};
 use crate::history::redis::{Audience, Redis, Settings};
 use crate::hub::{Hub, Limits};
+use crate::limits::Visitors;
 use crate::secrets::{self, Missing};
 use crate::state::State;
 use crate::upstream::back_ends::BackEnds;
@@ -69,6 +70,7 @@ impl Site {
             guests,
             hub,
             state,
+            visitors: Visitors::new(config.limits.clone()),
             statistics: Arc::default(),
             connections: connections.clone(),
             config,
@@ -111,6 +113,7 @@ impl Site {
             guests: self.changed_guests(&config)?,
             hub: Arc::clone(&self.hub),
             state: Arc::clone(&self.state),
+            visitors: self.visitors.changed(config.limits.clone()),
             statistics: Arc::clone(&self.statistics),
             connections: self.connections.clone(),
             config,

@@ -23,6 +23,8 @@ pub(crate) struct Visitor {
     pub(crate) https: bool,
     /// The peer is a trusted proxy.
     pub(crate) by_proxy: bool,
+    /// The address is a trusted proxy's own, which is nobody's for the limits.
+    pub(crate) is_trusted: bool,
 }
 
 /// The client's address, behind proxies that are trusted.
@@ -51,6 +53,7 @@ impl Visitor {
         Self {
             address,
             https: proto.map_or(peer.tls, |proto| proto.eq_ignore_ascii_case(b"https")),
+            is_trusted: matches!(address, Client::Known(address) if trusts(&address)),
             by_proxy,
         }
     }

@@ -19,6 +19,7 @@ pub(super) fn guest(s: &mut Section<'_>) -> Guest {
         token_header: s.read("token_header", PULL_USER_TOKEN, names::header),
         exclude: s.list("exclude", excluded(), names::path_prefix),
         new_per_minute: s.number("new_per_minute", 60, 1..=MANY),
+        new_per_minute_in_all: s.number("new_per_minute_in_all", 10_000, 1..=MANY),
         shared_cache: s.one_of("shared_cache", SharedCache::Private, &SHARED_CACHES),
         push: s.section("push", guest_push),
         first_id: adopt::first_id(s),

@@ -224,6 +224,32 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Bytes, and none is one, too.
+    pub(super) fn size_or_zero(&mut self, key: &'static str, default: usize) -> usize {
+        self.read(key, default, |value| value.size(default))
+    }
+
+    /// Bytes, not fewer and not more than these.
+    pub(super) fn size_within(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> usize {
+        self.read(key, default, |value| {
+            let size = value.size(default)?;
+            let (least, most) = (range.start(), range.end());
+            let form = || {
+                expected(format!(
+                    "{} to {}",
+                    units::show_size(*least),
+                    units::show_size(*most)
+                ))
+            };
+            range.contains(&size).then_some(size).ok_or_else(form)
+        })
+    }
+
     /// One of several words, in any case.
     pub(super) fn one_of<T: Copy>(
         &mut self,

@@ -2,6 +2,7 @@
 //! the defaults of all.
 
 use super::guest::guest;
+use super::limits::limits;
 use super::pages::pages;
 use super::push::push;
 use super::redis;
@@ -54,6 +55,7 @@ fn only(file: &mut Section<'_>, listeners: &[Listener], redis: RedisPlace) -> Si
         pages: file.section("pages", pages),
         guest: file.section("guest", guest),
         push: file.section("push", push),
+        limits: file.section("limits", limits),
         redis,
     }
 }
@@ -63,6 +65,7 @@ fn defaults(file: &mut Section<'_>, listeners: &[Listener]) {
     file.section("pages", pages);
     file.section("guest", guest);
     file.section("push", push);
+    file.section("limits", limits);
 }
 
 /// `None` after an error.
@@ -88,6 +91,7 @@ fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern
     );
     let pages = s.section("pages", pages);
     let (guest, push) = (s.section("guest", guest), s.section("push", push));
+    let limits = s.section("limits", limits);
     let redis = s.section("history", |s| redis(s, is_original));
     Some(Site {
         name: name?,
@@ -98,6 +102,7 @@ fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern
         pages,
         guest,
         push,
+        limits,
         redis,
     })
 }

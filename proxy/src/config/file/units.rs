@@ -38,6 +38,10 @@ pub(super) const fn days(count: u64) -> Duration {
     hours(count * 24)
 }
 
+pub(super) const fn kib(count: usize) -> usize {
+    count << 10
+}
+
 pub(super) const fn mib(count: usize) -> usize {
     count << 20
 }

@@ -1,0 +1,14 @@
+//! `[limits]`: what one visitor may have of a site.
+
+/// `[limits]`. An address is a visitor's, of IPv6 a /64; 0 is no limit, and trusted proxies have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SiteLimits {
+    /// Requests of one address, on an average. Default 200.
+    pub(crate) requests_per_second: u32,
+    /// So many of them may come at once. Default 2000.
+    pub(crate) request_burst: u32,
+    /// Websockets of one address, the site's own among them. Default 10,000.
+    pub(crate) websockets_per_address: usize,
+    /// Long polls and streams of events of one address. Default 10,000.
+    pub(crate) polls_per_address: usize,
+}
