@@ -102,9 +102,8 @@ fn the_programs_file_takes_over_as_it_is_now() {
     assert_ne!(successor, server.pid());
     // Who listened is sent to it.
     let close = loop {
-        match socket.read().unwrap() {
-            tungstenite::Message::Close(close) => break close.unwrap(),
-            _ => {}
+        if let tungstenite::Message::Close(close) = socket.read().unwrap() {
+            break close.unwrap();
         }
     };
     assert_eq!(u16::from(close.code), 1001);
