@@ -19,6 +19,7 @@
 //! | [`tls`] | certificates by name, renewed, stapled; everything through TLS; HTTP/2 and its floods |
 //! | [`back_ends`] | several back ends of one site: shared out, out, in again, removed |
 //! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
+//! | [`acme`] | certificates from a real ACME server, renewed and refused |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |
 //! | [`guest_push`] | guests' own channels: configuration, messages by number, events, login |
 //! | [`adopt`] | guests of the site's own from before, by its signed cookies |
@@ -54,6 +55,7 @@
     reason = "a panic is a failed test"
 )]
 
+mod acme;
 mod adopt;
 mod back_ends;
 mod binary;

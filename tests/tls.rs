@@ -20,14 +20,28 @@ use client::{TlsStream, exchange, handshake, open, shown};
 
 /// Makes `NAME.pem` and `NAME.key` for these hosts, and tells what clients see of it.
 pub(crate) fn certificate(directory: &Path, name: &str, hosts: &[&str], days: u32) -> Vec<u8> {
+    let hosts: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
+    certificate_for(directory, name, &hosts.join(","), days, &[])
+}
+
+/// The same for names of any kind, and with more extensions.
+pub(crate) fn certificate_for(
+    directory: &Path,
+    name: &str,
+    names: &str,
+    days: u32,
+    extensions: &[&str],
+) -> Vec<u8> {
     let file = |end: &str| directory.join(format!("{name}.{end}"));
-    let names: Vec<String> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
+    let first = names.split([':', ',']).nth(1).unwrap();
+    let more = extensions.iter().flat_map(|text| ["-addext", *text]);
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-nodes"])
         .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-subj", &format!("/CN={}", hosts[0])])
+        .args(["-subj", &format!("/CN={first}")])
         .args(["-days", &days.to_string()])
-        .args(["-addext", &format!("subjectAltName={}", names.join(","))])
+        .args(["-addext", &format!("subjectAltName={names}")])
+        .args(more)
         .arg("-keyout")
         .arg(file("key"))
         .arg("-out")

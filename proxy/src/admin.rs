@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
+use crate::acme::Acme;
 use crate::body::Body;
 use crate::history::Archive;
 use crate::history::disk::Disk;
@@ -259,6 +260,7 @@ fn metrics(process: &Process) -> String {
         "pullgate_config_info{{hash=\"{}\"}} 1",
         serving.config_hash
     );
+    certificates(&mut text, &process.acme);
     for (name, kind, help, of) in METRICS {
         let values = serving.sites.all().iter();
         let mut values = values
@@ -320,6 +322,24 @@ fn back_ends(text: &mut String, serving: &Serving) {
                 let _ = writeln!(text, "{name}{{{labels}back_end={address:?}}} {value}");
             }
         }
+    }
+}
+
+/// Of those that pullgate gets by itself, where there are any.
+fn certificates(text: &mut String, acme: &Acme) {
+    let ends = acme.ends();
+    if ends.is_empty() {
+        return;
+    }
+    let name = "pullgate_acme_failures_total";
+    let help = "Certificates that were not to be had from the authority.";
+    family(text, name, "counter", help);
+    line(text, name, "", acme.failures());
+    let name = "pullgate_acme_certificate_ends_seconds";
+    let help = "When the certificate ends, Unix seconds; 0: it is still to come.";
+    family(text, name, "gauge", help);
+    for (host, ends) in ends {
+        let _ = writeln!(text, "{name}{{host=\"{host}\"}} {ends}");
     }
 }
 

@@ -11,15 +11,18 @@ use ipnet::IpNet;
 
 use crate::history::disk::Durability;
 use crate::history::redis::address::Place as RedisPlace;
+pub(crate) use acme::{Acme, Challenge};
 pub(crate) use guest::{Adopt, Guest, GuestPush, SameSite, SharedCache};
 use hosts::HostPattern;
 pub(crate) use limits::SiteLimits;
 pub(crate) use listener::{Address, Listener, Role};
 pub(crate) use pages::{ErrorPages, Pages};
 pub(crate) use push::{Limits, Paths, Push};
-pub(crate) use tls::{Certificate, Tls};
+pub(crate) use tls::{Certificate, Certified, Tls};
 pub(crate) use upstream::{Origin, Upstream};
+pub(crate) use validity::validity;
 
+mod acme;
 pub(crate) mod file;
 mod guest;
 pub(crate) mod hosts;
@@ -29,6 +32,7 @@ pub(crate) mod pages;
 mod push;
 mod tls;
 mod upstream;
+mod validity;
 
 /// Everything `pullgate.toml` says.
 #[derive(Debug, Clone)]
@@ -38,6 +42,7 @@ pub(crate) struct Config {
     /// At least one.
     pub(crate) sites: Vec<Site>,
     pub(crate) history: History,
+    pub(crate) acme: Acme,
     pub(crate) log: Log,
     /// SHA-256 of the file, hex; empty without one.
     pub(crate) hash: String,

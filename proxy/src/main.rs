@@ -7,6 +7,7 @@
     reason = "what a command was asked for goes to standard output"
 )]
 
+mod acme;
 mod admin;
 mod aside;
 mod body;
@@ -45,6 +46,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use acme::Acme;
 use cli::{Cli, Command, Failure};
 use config::{Config, file};
 use connections::Connections;
@@ -125,11 +127,14 @@ fn run(
             open_released(&config, cores, &connections)?
         }
     };
-    let process = Arc::new(Process::new(serving, connections));
+    let acme = Acme::new(config.acme.clone(), config.server.state_dir.join("acme"));
+    let process = Arc::new(Process::new(serving, connections, acme));
     let (server, runtimes) = Server::new(&process, cores, &signals.phases, inherited)?;
     let server = Arc::new(server);
     let running = Running::start(file, config, &process, &server, &signals.phases)?;
     std::thread::spawn(move || running.follow(&signals.orders));
+    let acme = Arc::clone(&process.acme);
+    server.spawn(async move { acme.keep().await });
     health::report(&process, &server);
     drop(more_time);
     if let Some(predecessor) = predecessor {

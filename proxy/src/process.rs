@@ -1,10 +1,12 @@
-//! What there is once in a process: the sites that are served, and the count of open connections.
+//! What there is once in a process: the sites that are served, the count of open connections, and the certificates that
+//! it gets by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use crate::acme::Acme;
 use crate::clock::unix_time;
 use crate::config::{self, Config};
 use crate::connections::Connections;
@@ -21,6 +23,7 @@ pub(crate) struct Process {
     /// Publishes under way, whether their clients wait or not.
     pub(crate) publishing: Connections,
     pub(crate) last_read: LastRead,
+    pub(crate) acme: Arc<Acme>,
 }
 
 /// What is served now, and how.
@@ -93,13 +96,14 @@ impl Serving {
 }
 
 impl Process {
-    pub(crate) fn new(serving: Serving, connections: Connections) -> Self {
+    pub(crate) fn new(serving: Serving, connections: Connections, acme: Acme) -> Self {
         Self {
             serving: ArcSwap::from_pointee(serving),
             connections,
             unasked: Connections::default(),
             publishing: Connections::default(),
             last_read: LastRead::default(),
+            acme: Arc::new(acme),
         }
     }
 

@@ -210,7 +210,10 @@ impl Running {
                 }
                 None => self.server.bind(&listener)?,
             };
-            bound.push((Arc::new(Serves::new(listener)?), sockets));
+            bound.push((
+                Arc::new(Serves::new(listener, &self.process.acme)?),
+                sockets,
+            ));
         }
         Ok(bound)
     }
@@ -227,6 +230,7 @@ impl Running {
         self.deliver();
         self.serve_at(bound);
         self.apply_limits(&before, &config);
+        self.process.acme.set(config.acme.clone());
         self.close_what_is_gone(&before);
         log::set_level(&config.log);
         let changes = changes::list(&self.config, &config);

@@ -23,6 +23,7 @@ use crate::history::disk::Durability;
 use crate::history::redis::address::{Address as RedisAddress, Place as RedisPlace};
 use crate::history::redis::names::Names as RedisNames;
 
+mod acme;
 mod address;
 mod adopt;
 mod checks;
@@ -138,6 +139,7 @@ fn config(file: &mut Section<'_>) -> Config {
         listeners,
         sites,
         history,
+        acme: file.section("acme", acme::acme),
         log: file.section("log", log),
         hash: String::new(),
     };

@@ -15,9 +15,17 @@ pub(crate) struct Tls {
     pub(crate) hsts: Option<Duration>,
 }
 
+/// Where a certificate is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    File(Certified),
+    /// One for these hosts, which pullgate gets and renews by itself (`[acme]`).
+    Acme(Vec<String>),
+}
+
 /// A certificate with its chain and key, as it was when the configuration was read.
 #[derive(Clone)]
-pub(crate) struct Certificate {
+pub(crate) struct Certified {
     /// The hosts that it is for, in lower case; `*.` stands for one label.
     pub(crate) names: Vec<String>,
     /// With the OCSP response to staple, if there is one (RFC 6066 8).
@@ -25,17 +33,17 @@ pub(crate) struct Certificate {
 }
 
 /// A key belongs to one certificate, so that is what is compared.
-impl PartialEq for Certificate {
+impl PartialEq for Certified {
     fn eq(&self, other: &Self) -> bool {
         let (this, other) = (&self.certified, &other.certified);
         this.cert == other.cert && this.ocsp == other.ocsp
     }
 }
 
-impl Eq for Certificate {}
+impl Eq for Certified {}
 
-impl fmt::Debug for Certificate {
+impl fmt::Debug for Certified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Certificate").field(&self.names).finish()
+        f.debug_tuple("Certified").field(&self.names).finish()
     }
 }

@@ -87,6 +87,7 @@ pub(super) async fn serve(
                 () = phase.reached(Phase::Draining) => return,
             };
             match accepted {
+                Ok(Ok(stream)) if tls::is_challenge(&stream) => return,
                 Ok(Ok(stream)) => {
                     peer.tls = true;
                     Secured::Tls(stream)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
@@ -141,6 +142,12 @@ impl Arrival {
                 refused(Reason::Target, visitor.address);
             }
         })?;
+        let path = request.uri().path();
+        if self.role == Role::Site
+            && let Some(page) = self.core.process.acme.challenges.page(path)
+        {
+            return Ok(Response::new(Body::from(Bytes::from(page))));
+        }
         let Some(site) = &self.site else {
             return match self.role {
                 Role::Admin => Ok(admin::serve(&self.core.process, request).await),
@@ -269,7 +276,7 @@ impl Arrival {
                 status.as_u16()
             )
         });
-        let mut response = Response::new(Body::from(bytes::Bytes::from(body)));
+        let mut response = Response::new(Body::from(Bytes::from(body)));
         *response.status_mut() = status;
         response.headers_mut().insert(
             header::CONTENT_TYPE,

@@ -12,16 +12,20 @@ use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::{Listener, Tls};
+use crate::acme::challenge;
+use crate::acme::{Acme, Managed};
+use crate::config::{Certificate, Listener, Tls};
 use crate::net::watched::Watched;
 
 /// What a session may hold encrypted that the socket has not taken, bytes: one record.
 const MAX_UNSENT: usize = 16 << 10;
 
 /// The protocols that a client may choose from by ALPN (RFC 7301), the first being preferred.
-const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+const PROTOCOLS: [&[u8]; 3] = [HTTP2, b"http/1.1", challenge::PROTOCOL];
 
 const HTTP2: &[u8] = b"h2";
+
+type Failure = Box<dyn std::error::Error>;
 
 /// A listener, and how its connections are secured.
 #[derive(Debug)]
@@ -34,16 +38,17 @@ pub(crate) struct Serves {
 impl Serves {
     /// # Errors
     ///
-    /// When the system has no randomness to make keys of.
-    pub(crate) fn new(listener: Arc<Listener>) -> Result<Self, rustls::Error> {
-        let tls = listener.tls.as_ref().map(server_config).transpose()?;
+    /// When the system has no randomness to make keys of, or no certificate can stand in for one that is still to come.
+    pub(crate) fn new(listener: Arc<Listener>, acme: &Arc<Acme>) -> Result<Self, Failure> {
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|tls| server_config(tls, acme)).transpose()?;
         Ok(Self { listener, tls })
     }
 }
 
 /// TLS 1.2 and 1.3. No early data, which could be sent again by somebody else; no client certificates.
-fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let certificates = Arc::new(Certificates::new(tls));
+fn server_config(tls: &Tls, acme: &Arc<Acme>) -> Result<Arc<ServerConfig>, Failure> {
+    let certificates = Arc::new(Certificates::new(tls, acme)?);
     let provider = Arc::new(ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -68,6 +73,11 @@ pub(super) async fn accept(
     Ok(Box::new(accepted))
 }
 
+/// Whether the client only looked at the answer to a challenge: nothing is said (RFC 8737 3).
+pub(super) fn is_challenge(stream: &TlsStream<Watched>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(challenge::PROTOCOL)
+}
+
 /// Whether the client chose HTTP/2.
 pub(super) fn is_http2(stream: &TlsStream<Watched>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP2)
@@ -75,29 +85,52 @@ pub(super) fn is_http2(stream: &TlsStream<Watched>) -> bool {
 
 /// The certificates of a listener by the names that they are for.
 struct Certificates {
-    by_name: HashMap<String, Arc<CertifiedKey>>,
+    by_name: HashMap<String, Shown>,
     /// The first.
-    default: Option<Arc<CertifiedKey>>,
+    default: Option<Shown>,
+    acme: Arc<Acme>,
+}
+
+/// What a client is shown.
+#[derive(Clone)]
+enum Shown {
+    Read(Arc<CertifiedKey>),
+    Managed(Arc<Managed>),
+}
+
+impl Shown {
+    fn certified(&self) -> Arc<CertifiedKey> {
+        match self {
+            Self::Read(certified) => Arc::clone(certified),
+            Self::Managed(managed) => managed.certified(),
+        }
+    }
 }
 
 impl Certificates {
-    fn new(tls: &Tls) -> Self {
+    fn new(tls: &Tls, acme: &Arc<Acme>) -> Result<Self, Failure> {
         let mut by_name = HashMap::new();
+        let mut default = None;
         for certificate in &tls.certificates {
-            for name in &certificate.names {
-                let certified = || Arc::clone(&certificate.certified);
-                by_name.entry(name.clone()).or_insert_with(certified);
+            let (names, shown) = match certificate {
+                Certificate::File(file) => (&file.names, Shown::Read(Arc::clone(&file.certified))),
+                Certificate::Acme(hosts) => (hosts, Shown::Managed(acme.certificate(hosts)?)),
+            };
+            for name in names {
+                let entry = by_name.entry(name.clone());
+                entry.or_insert_with(|| shown.clone());
             }
+            default.get_or_insert(shown);
         }
-        let first = tls.certificates.first();
-        Self {
+        Ok(Self {
             by_name,
-            default: first.map(|first| Arc::clone(&first.certified)),
-        }
+            default,
+            acme: Arc::clone(acme),
+        })
     }
 
     /// That of the very name, or else the one for all beside it (RFC 6125 6.4.3), or else the first.
-    fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+    fn find(&self, name: Option<&str>) -> Option<&Shown> {
         let exact = |name: &str| self.by_name.get(name);
         let wildcard = |name: &str| exact(&format!("*.{}", name.split_once('.')?.1));
         let found = name.and_then(|name| exact(name).or_else(|| wildcard(name)));
@@ -108,7 +141,12 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
-        self.find(name.as_deref()).cloned()
+        let mut protocols = hello.alpn().into_iter().flatten();
+        // The authority names no other, and is shown its challenge or nothing (RFC 8737 3).
+        if protocols.next() == Some(challenge::PROTOCOL) && protocols.next().is_none() {
+            return self.acme.challenges.certificate(&name?);
+        }
+        self.find(name.as_deref()).map(Shown::certified)
     }
 }
 

@@ -10,15 +10,13 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::outside;
 use super::report::{Mismatch, expected};
 use super::section::Section;
 use super::units::days;
 use super::value::{Value, quoted};
+use super::{acme, outside};
 use crate::clock::unix_time;
-use crate::config::{Certificate, Tls};
-
-mod validity;
+use crate::config::{Certificate, Certified, Tls, validity};
 
 /// So long before its end a certificate should have been renewed.
 const RENEWED_BEFORE: u64 = 14;
@@ -52,7 +50,7 @@ pub(super) fn tls(listener: &mut Section<'_>) -> Option<Tls> {
 }
 
 fn several(s: &mut Section<'_>) -> Vec<Certificate> {
-    for key in ["cert", "key", "ocsp"] {
+    for key in ["cert", "key", "ocsp", "acme"] {
         if let Some(value) = s.value(key) {
             value.error(expected("it among certificates, as there are several"));
         }
@@ -63,6 +61,16 @@ fn several(s: &mut Section<'_>) -> Vec<Certificate> {
 
 /// `None` after an error.
 fn certificate(s: &mut Section<'_>) -> Option<Certificate> {
+    if s.has("acme") {
+        for key in ["cert", "key", "ocsp"] {
+            if let Some(value) = s.value(key) {
+                value.error(expected("it or acme, not both"));
+            }
+        }
+        let hosts = s.filled_list("acme", Vec::new(), acme::host);
+        return (!hosts.is_empty()).then_some(Certificate::Acme(hosts));
+    }
+    let _ = s.value("acme");
     let chain = s.required("cert", CHAIN, chain);
     let key = s.required("key", KEY, key);
     let beside = s
@@ -81,10 +89,10 @@ fn certificate(s: &mut Section<'_>) -> Option<Certificate> {
     }
     certified.ocsp = ocsp;
     let names = names(certified.cert.first()?);
-    Some(Certificate {
+    Some(Certificate::File(Certified {
         names,
         certified: Arc::new(certified),
-    })
+    }))
 }
 
 /// The certificate comes first, as clients get them.
@@ -96,11 +104,11 @@ fn chain(value: &Value<'_>) -> Result<Vec<CertificateDer<'static>>, Mismatch> {
     let first = chain
         .first()
         .ok_or_else(|| unreadable(value, &pem::Error::NoItemsFound, CHAIN))?;
-    let end = validity::end(first).ok_or_else(|| {
+    let validity = validity(first).ok_or_else(|| {
         let found = format!("{}: not a certificate", value.found());
         Mismatch::new(found, CHAIN)
     })?;
-    warn_of_its_end(value, end);
+    warn_of_its_end(value, validity.end);
     Ok(chain)
 }
 

@@ -1,4 +1,6 @@
-//! When a certificate ends (RFC 5280 4.1.2.5): no more of it is read than the way there.
+//! From when to when a certificate is good (RFC 5280 4.1.2.5): no more of it is read than the way there.
+
+use std::ops::Range;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -11,8 +13,8 @@ const SEQUENCE: u8 = 0x30;
 /// `[0]`, which is there in certificates of version 3.
 const VERSION: u8 = 0xa0;
 
-/// The last second in which a certificate is good; `None` if it is none.
-pub(super) fn end(certificate: &[u8]) -> Option<Timestamp> {
+/// The first and the last second in which a certificate is good; `None` if it is none.
+pub(crate) fn validity(certificate: &[u8]) -> Option<Range<Timestamp>> {
     let (certificate, _) = tagged(certificate, SEQUENCE)?;
     let (signed, _) = tagged(certificate, SEQUENCE)?;
     let after_version = tagged(signed, VERSION).map_or(signed, |(_, after)| after);
@@ -20,8 +22,13 @@ pub(super) fn end(certificate: &[u8]) -> Option<Timestamp> {
     let (_algorithm, after) = tagged(after, SEQUENCE)?;
     let (_issuer, after) = tagged(after, SEQUENCE)?;
     let (validity, _) = tagged(after, SEQUENCE)?;
-    let (_, _, after) = element(validity)?;
-    let (tag, time, _) = element(after)?;
+    let (begin, after) = time(validity)?;
+    let (end, _) = time(after)?;
+    Some(begin..end)
+}
+
+fn time(der: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (tag, time, after) = element(der)?;
     let time = std::str::from_utf8(time).ok()?.strip_suffix('Z')?;
     // Two digits stand for 1950 to 2049.
     let time = match (tag, time.as_bytes().first()?) {
@@ -31,7 +38,7 @@ pub(super) fn end(certificate: &[u8]) -> Option<Timestamp> {
         (_, _) => return None,
     };
     let time = DateTime::strptime("%Y%m%d%H%M%S", time).ok()?;
-    TimeZone::UTC.to_timestamp(time).ok()
+    Some((TimeZone::UTC.to_timestamp(time).ok()?, after))
 }
 
 /// The contents of an element of this tag, and what is behind it.
@@ -71,16 +78,16 @@ mod tests {
             "/../fixtures/config/valid/cert.pem"
         );
         let certificate = CertificateDer::from_pem_file(path).unwrap();
-        let found = end(&certificate).unwrap().to_string();
+        let found = validity(&certificate).unwrap().end.to_string();
         assert_eq!(found, "2120-01-02T03:04:05Z");
         for cut in 0..200 {
-            assert_eq!(end(&certificate[..cut]), None);
+            assert_eq!(validity(&certificate[..cut]), None);
         }
         let mut turned = certificate.to_vec();
         for at in 0..turned.len() {
             turned[at] ^= 0xff;
             // Whatever it says, it is read without harm.
-            let _ = end(&turned);
+            let _ = validity(&turned);
             turned[at] ^= 0xff;
         }
     }
@@ -91,10 +98,11 @@ mod tests {
             let sequence =
                 |inner: &[u8]| [&[SEQUENCE, u8::try_from(inner.len()).unwrap()], inner].concat();
             let time = [&[UTC_TIME, u8::try_from(time.len()).unwrap()], time].concat();
-            let validity = sequence(&[time.as_slice(), &time].concat());
+            let times = sequence(&[time.as_slice(), &time].concat());
             let empty = sequence(&[]);
-            let signed = [&[INTEGER, 1, 1], empty.as_slice(), &empty, &validity].concat();
-            end(&sequence(&sequence(&signed))).map(|end| end.to_string())
+            let signed = [&[INTEGER, 1, 1], empty.as_slice(), &empty, &times].concat();
+            let validity = validity(&sequence(&sequence(&signed)));
+            validity.map(|validity| validity.end.to_string())
         };
         assert_eq!(
             with(b"491231235959Z").as_deref(),
