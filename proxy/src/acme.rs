@@ -14,16 +14,17 @@ mod order;
 mod store;
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::clock::unix_time;
 use crate::config;
@@ -61,6 +62,7 @@ pub(crate) struct Managed {
     /// At least one; the first names its file.
     hosts: Vec<String>,
     current: ArcSwap<Current>,
+    retry: Mutex<Retry>,
 }
 
 struct Current {
@@ -106,6 +108,9 @@ impl Acme {
     /// How it is to be done from now on. What failed is tried again at once.
     pub(crate) fn set(&self, settings: config::Acme) {
         self.settings.store(Arc::new(settings));
+        for managed in self.all() {
+            *managed.retry() = Retry::default();
+        }
         self.changed.notify_one();
     }
 
@@ -131,6 +136,7 @@ impl Acme {
         let new = Arc::new(Managed {
             hosts: hosts.to_vec(),
             current: ArcSwap::from_pointee(current),
+            retry: Mutex::default(),
         });
         managed.insert(hosts.to_vec(), Arc::downgrade(&new));
         self.changed.notify_one();
@@ -158,32 +164,27 @@ impl Acme {
 
     /// Gets and renews certificates, for ever.
     pub(crate) async fn keep(&self) {
-        // Forgotten when anything changes.
-        let mut retries: HashMap<Vec<String>, Retry> = HashMap::new();
         loop {
             for managed in self.all() {
-                let retry = retries.entry(managed.hosts.clone()).or_default();
-                if !managed.is_due() || !retry.is_due() {
+                if !managed.next().is_zero() {
                     continue;
                 }
-                match self.renew(&managed).await {
+                let renewed = self.renew(&managed).await;
+                let mut retry = managed.retry();
+                match renewed {
                     Ok(()) => *retry = Retry::default(),
                     Err(failure) => {
                         self.failures.fetch_add(1, Ordering::Relaxed);
+                        let (hosts, why) = (managed.hosts.join(", "), chain(&failure));
                         let again = retry.failed();
-                        let hosts = managed.hosts.join(", ");
-                        tracing::error!(hosts, %failure, ?again, "there is no new certificate");
+                        tracing::error!(hosts, why, ?again, "there is no new certificate");
                     }
                 }
             }
-            let next = self.all().into_iter().map(|managed| {
-                let retry = retries.get(&managed.hosts).and_then(|retry| retry.at);
-                retry.unwrap_or(Instant::now() + managed.until_due())
-            });
-            let look = Instant::now() + LOOK;
+            let next = self.all().into_iter().map(|managed| managed.next()).min();
             tokio::select! {
-                () = sleep_until(next.min().map_or(look, |next| next.min(look))) => {}
-                () = self.changed.notified() => retries.clear(),
+                () = sleep(next.map_or(LOOK, |next| next.min(LOOK))) => {}
+                () = self.changed.notified() => {}
             }
         }
     }
@@ -211,13 +212,15 @@ impl Managed {
         Arc::clone(&self.current.load().certified)
     }
 
-    fn is_due(&self) -> bool {
-        self.until_due().is_zero()
+    /// How long there is nothing to do.
+    fn next(&self) -> Duration {
+        let due = Duration::from_secs(self.current.load().due);
+        let due = due.saturating_sub(unix_time());
+        due.max(self.retry().left())
     }
 
-    fn until_due(&self) -> Duration {
-        let due = Duration::from_secs(self.current.load().due);
-        due.saturating_sub(unix_time())
+    fn retry(&self) -> MutexGuard<'_, Retry> {
+        self.retry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,8 +257,9 @@ struct Retry {
 }
 
 impl Retry {
-    fn is_due(&self) -> bool {
-        self.at.is_none_or(|at| at <= Instant::now())
+    fn left(&self) -> Duration {
+        let at = self.at.unwrap_or_else(Instant::now);
+        at.saturating_duration_since(Instant::now())
     }
 
     /// After how long it is tried again.
@@ -267,6 +271,20 @@ impl Retry {
         self.at = Some(Instant::now() + pause);
         pause
     }
+}
+
+/// An error with what is behind it: the libraries tell the reason there.
+fn chain(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut source = failure.source();
+    while let Some(why) = source {
+        let why_text = why.to_string();
+        if !text.contains(&why_text) {
+            text = format!("{text}: {why_text}");
+        }
+        source = why.source();
+    }
+    text
 }
 
 impl fmt::Debug for Acme {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::{Address, Certificate, Listener, Role, SameSite, Secret};
+use crate::config::{Address, Certificate, Challenge, Listener, Role, SameSite, Secret};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -224,7 +224,13 @@ fn values_arrive() {
     assert_eq!(first.names, ["shop.example", "*.shop.example"]);
     assert!(first.certified.ocsp.is_some());
     assert_eq!(encrypted[1].tls.as_ref().unwrap().hsts, None);
-    assert_eq!(encrypted[1].tls.as_ref().unwrap().certificates.len(), 2);
+    let [_, _, Certificate::Acme(hosts)] = &encrypted[1].tls.as_ref().unwrap().certificates[..]
+    else {
+        panic!("the third is got by itself")
+    };
+    assert_eq!(hosts, &["blog.example"]);
+    assert_eq!(config.acme.challenge, Challenge::TlsAlpn);
+    assert_eq!(config.acme.directory, "https://ca.example/directory");
     assert_eq!(config.server.max_connections, 20_000);
     assert_eq!(config.sites[0].upstream.connect_timeout.as_millis(), 500);
     assert_eq!(config.sites[0].guest.secrets, [Secret(KEY.to_owned())]);
