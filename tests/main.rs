@@ -32,6 +32,7 @@
 //! | [`history`] | what is published survives crashes |
 //! | [`bounds`] | what clients that read nothing cost |
 //! | [`degraded`] | damaged files, full disks, lost counters: the site is served |
+//! | [`isolation`] | a dead or silent site or Redis takes nothing else with it |
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`ledger`] | finds what was lost, came twice or out of order |
 //! | [`sites`] | several sites: whose a request is, what is apart, and that nobody's trouble is another's |
@@ -76,6 +77,7 @@ mod hook;
 mod http1;
 mod improvements;
 mod ipv6;
+mod isolation;
 mod ledger;
 mod lesson;
 mod life;
