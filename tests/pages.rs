@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::guests::PAGE;
 use crate::harness::{Server, get, send, signal, wait_for};
 use crate::proxy::mirror;
 
@@ -65,6 +66,19 @@ fn maintenance_keeps_push_alive() {
     let script = get(&server.site, "/pullgate/guest.js", &[]);
     assert_eq!(script.status, 200);
     assert_eq!(script.header("x-robots-tag"), Some("noindex"));
+    // A guest who was here before asks for its configuration, which is no other's and not the site's.
+    let known = get(
+        &server.site,
+        "/",
+        &["X-Forwarded-For: 203.0.113.9", PAGE[0], PAGE[1]],
+    );
+    let cookie = format!("Cookie: {}", known.cookie().unwrap());
+    let config = "/rest/pull.config.get.json";
+    let asked = |form| send(&server.site, "POST", config, &[&cookie], form);
+    let answer = asked("pull_guest_id=-1&CACHE=N");
+    let id = &answer.json()["result"]["channels"]["private"]["id"];
+    assert_eq!((answer.status, id.is_string()), (200, true), "{answer:?}");
+    assert_eq!(asked("CACHE=N").status, 503);
     // No websocket of the site's own, either.
     let upgrade = ["Upgrade: websocket"];
     assert_eq!(get(&server.site, "/own", &upgrade).status, 503);

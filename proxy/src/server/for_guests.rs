@@ -89,10 +89,10 @@ fn signed(site: &Site, guests: &Guests, guest: GuestId, with_public: bool) -> Si
 }
 
 /// A request for the site that may be a guest's for its configuration: either it is answered here, or
-/// it goes on to the site whole.
+/// it goes on to the site whole. Without a pool the site is under maintenance, and is not asked.
 pub(super) async fn config(
     site: &Site,
-    pool: &Pool,
+    pool: Option<&Pool>,
     guests: &Guests,
     parts: request::Parts,
     body: Incoming,
@@ -108,6 +108,7 @@ pub(super) async fn config(
         }
     };
     let Some(asked) = pull_config::asked(&parts, &form) else {
+        let pool = pool.ok_or(Error::Maintenance)?;
         return upstream::forward(pool, parts, RequestBody::whole(form)).await;
     };
     let guest = guests.proven(&parts.headers);
@@ -120,7 +121,10 @@ pub(super) async fn config(
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let module = ask_module(pool, parts, guest).await.unwrap_or(Module::NONE);
+    let module = match pool {
+        Some(pool) => ask_module(pool, parts, guest).await,
+        None => None,
+    };
     let config = &site.config;
     let paths = &config.push.paths;
     let version = config.guest.push.version;
@@ -134,7 +138,7 @@ pub(super) async fn config(
             rest: &first(&paths.rest),
         },
         channels: signed(site, guests, guest, version > 3),
-        module,
+        module: module.unwrap_or(Module::NONE),
         ttl: config
             .guest
             .push

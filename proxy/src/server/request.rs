@@ -203,12 +203,16 @@ impl Arrival {
         seat: Option<Seat>,
     ) -> Result<Response<Body>, Error> {
         let pages = &site.config.pages;
-        if pages.is_maintenance() && !visitor.address.is_in(&pages.maintenance_allow) {
-            return Err(Error::Maintenance);
-        }
+        let is_closed = pages.is_maintenance() && !visitor.address.is_in(&pages.maintenance_allow);
         let pool = site.pool(self.core.index);
         let (mut parts, body) = request.into_parts();
         let websocket = tunnel::wants_websocket(&parts);
+        let config = site.guest_push();
+        let config = config.filter(|_| !websocket && pull_config::may_be(&parts));
+        // A guest's configuration is made here, and the site only asked for what it adds.
+        if is_closed && config.is_none() {
+            return Err(Error::Maintenance);
+        }
         let guest = &site.config.guest;
         headers::remove_hop_by_hop(&mut parts.headers);
         let ours = [&guest.header, &guest.token_header, &X_REQUEST_ID];
@@ -225,11 +229,12 @@ impl Arrival {
             let counted = (site.connections.count(), seat);
             tunnel::forward(pool, request, counted).await?
         } else {
-            let mut response = match site.guest_push() {
-                Some(guests) if pull_config::may_be(&parts) => {
+            let mut response = match config {
+                Some(guests) => {
+                    let pool = (!is_closed).then_some(pool);
                     for_guests::config(site, pool, guests, parts, body).await?
                 }
-                Some(_) | None => {
+                None => {
                     let body = RequestBody::of(body, Pace::of_clients(&site.server));
                     upstream::forward(pool, parts, body).await?
                 }
