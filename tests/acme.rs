@@ -201,6 +201,7 @@ fn why_there_is_none_is_said_and_a_reload_tries_again() {
         log.contains("shop.test: ") && log.contains("refused"),
         "{log}"
     );
+    // Another begins, which does not know the account.
     authority.end();
     fs::write(&config, &text).unwrap();
     authority.begin();

@@ -30,7 +30,7 @@ use crate::clock::unix_time;
 use crate::config;
 use challenge::Challenges;
 use order::Account;
-use store::{Kept, Store};
+use store::{Kept, Ordered, Store};
 
 /// After a failure, until the next attempt: from this, doubled each time,
 const FIRST_PAUSE: Duration = Duration::from_secs(120);
@@ -191,11 +191,16 @@ impl Acme {
 
     async fn renew(&self, managed: &Managed) -> Result<(), Failure> {
         let settings = self.settings.load_full();
-        let account = Account::of(&settings, &self.store).await?;
-        let challenges = &self.challenges;
-        let ordered = account
-            .order(&managed.hosts, settings.challenge, challenges)
-            .await?;
+        let ordered = match self.order(&settings, managed).await {
+            Err(failure) if failure.is_no_account() => {
+                tracing::warn!(
+                    "the authority does not know our account any more: a new one is made"
+                );
+                self.store.forget_account(&settings.directory)?;
+                self.order(&settings, managed).await?
+            }
+            ordered => ordered?,
+        };
         // In use before it is kept: a full disk takes nobody's certificate away.
         let kept = Kept::read(&ordered).ok_or(Failure::Nonsense)?;
         managed.current.store(Arc::new(Current::of(kept)));
@@ -204,6 +209,23 @@ impl Acme {
             "a new certificate is in use"
         );
         self.store.keep(&managed.hosts, &ordered)
+    }
+
+    async fn order(&self, settings: &config::Acme, managed: &Managed) -> Result<Ordered, Failure> {
+        let account = Account::of(settings, &self.store).await?;
+        let order = account.order(&managed.hosts, settings.challenge, &self.challenges);
+        order.await
+    }
+}
+
+impl Failure {
+    /// Whether the authority does not know who we are (RFC 8555 6.7).
+    fn is_no_account(&self) -> bool {
+        const UNKNOWN: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+        let Self::Authority(instant_acme::Error::Api(problem)) = self else {
+            return false;
+        };
+        problem.r#type.as_deref() == Some(UNKNOWN)
     }
 }
 

@@ -1,13 +1,14 @@
 //! One certificate, from the order to its chain.
 
+use std::time::Duration;
+
 use instant_acme::{
     AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order, OrderStatus,
     RetryPolicy,
 };
-use std::time::Duration;
 
 use super::Failure;
-use super::challenge::Challenges;
+use super::challenge::{Challenges, Showing};
 use super::store::{Ordered, Store};
 use crate::config;
 
@@ -54,12 +55,14 @@ impl Account {
         let mut order = self.0.new_order(&NewOrder::new(&hosts)).await?;
         // Shown to the end of the order, whatever it is.
         let _shown = prove(&mut order, kind, challenges).await?;
-        match order.poll_ready(&PATIENCE).await? {
-            OrderStatus::Ready => {}
-            OrderStatus::Invalid => return Err(refused(&mut order).await),
-            other @ (OrderStatus::Pending | OrderStatus::Processing | OrderStatus::Valid) => {
-                return Err(Failure::Order(format!("{other:?}").to_lowercase()));
+        match order.poll_ready(&PATIENCE).await {
+            Ok(OrderStatus::Ready) => {}
+            Ok(other) => {
+                let other = Failure::Order(format!("{other:?}").to_lowercase());
+                return Err(refused(&mut order).await.unwrap_or(other));
             }
+            // The order says less of it than what was to be proved.
+            Err(error) => return Err(refused(&mut order).await.unwrap_or(error.into())),
         }
         let key = order.finalize().await?;
         let chain = order.poll_certificate(&PATIENCE).await?;
@@ -72,7 +75,7 @@ async fn prove<'a>(
     order: &mut Order,
     kind: config::Challenge,
     challenges: &'a Challenges,
-) -> Result<Vec<super::challenge::Showing<'a>>, Failure> {
+) -> Result<Vec<Showing<'a>>, Failure> {
     let (wanted, name) = match kind {
         config::Challenge::Http => (ChallengeType::Http01, "http-01"),
         config::Challenge::TlsAlpn => (ChallengeType::TlsAlpn01, "tls-alpn-01"),
@@ -100,8 +103,8 @@ async fn prove<'a>(
     Ok(shown)
 }
 
-/// What the authority did not like.
-async fn refused(order: &mut Order) -> Failure {
+/// What the authority did not like, if it says so.
+async fn refused(order: &mut Order) -> Option<Failure> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let host = authorization.identifier().to_string();
@@ -111,8 +114,8 @@ async fn refused(order: &mut Order) -> Failure {
         let error = state.challenges.iter().find_map(|one| one.error.as_ref());
         if let Some(problem) = error {
             let why = problem.to_string();
-            return Failure::Challenge { host, why };
+            return Some(Failure::Challenge { host, why });
         }
     }
-    Failure::Order("invalid".to_owned())
+    None
 }

@@ -60,6 +60,12 @@ impl Store {
         self.write(&path, &text)
     }
 
+    /// The next order begins with a new one.
+    pub(super) fn forget_account(&self, directory: &str) -> Result<(), Failure> {
+        let path = self.account_file(directory);
+        fs::remove_file(&path).map_err(|why| Failure::File { path, why })
+    }
+
     /// The certificate for all of these hosts.
     pub(super) fn certificate(&self, hosts: &[String]) -> Result<Option<Kept>, Failure> {
         let path = self.certificate_file(hosts);
