@@ -54,7 +54,11 @@ impl Account {
         let hosts: Vec<_> = hosts.iter().cloned().map(Identifier::Dns).collect();
         let mut order = self.0.new_order(&NewOrder::new(&hosts)).await?;
         // Shown to the end of the order, whatever it is.
-        let _shown = prove(&mut order, kind, challenges).await?;
+        let _shown = match prove(&mut order, kind, challenges).await {
+            Ok(shown) => shown,
+            // One host may have been refused before the next was to be proved.
+            Err(failure) => return Err(refused(&mut order).await.unwrap_or(failure)),
+        };
         match order.poll_ready(&PATIENCE).await {
             Ok(OrderStatus::Ready) => {}
             Ok(other) => {
