@@ -9,13 +9,13 @@
 
 mod acme;
 mod admin;
-mod aside;
 mod body;
 mod cli;
 mod clock;
 mod config;
 mod connections;
 mod error;
+mod files;
 mod guest;
 mod health;
 mod history;

@@ -10,9 +10,9 @@ mod opening;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,7 @@ use pullgate_compat::guest::GuestId;
 use pullgate_compat::message::MessageId;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
+use crate::files::write_whole;
 use numbers::Numbers;
 use opening::{lock, open};
 
@@ -332,19 +333,7 @@ pub(crate) fn generate_secret(directory: &Path, file: &str) -> Result<String, St
     let path = directory.join(file);
     make(directory)?;
     let secret = random_secret()?;
-    // Written beside and renamed: a crash leaves no half of it.
-    let fresh = path.with_extension("new");
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)
-        .and_then(|mut file| {
-            file.write_all(secret.as_bytes())
-                .and_then(|()| file.sync_all())
-        })
-        .and_then(|()| fs::rename(&fresh, &path))
+    write_whole(&path, secret.as_bytes(), 0o600)
         .map_err(|source| StateError::Directory { path, source })?;
     Ok(secret)
 }

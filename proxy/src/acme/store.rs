@@ -1,10 +1,11 @@
 //! The files: the account with each authority, and each certificate with its key. For their owner alone.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use instant_acme::AccountCredentials;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::Failure;
 use crate::config;
+use crate::files::write_whole;
 
 /// As the authority sent it, and its key; PEM.
 pub(super) struct Ordered {
@@ -98,25 +100,16 @@ impl Store {
             .join(format!("{first}-{}.pem", short(&hosts.join(","))))
     }
 
-    /// As a whole, or not at all.
     fn write(&self, path: &Path, text: &str) -> Result<(), Failure> {
-        let new = path.with_extension("new");
-        let written = || -> io::Result<()> {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.0)?;
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options.open(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, path)
-        };
-        written().map_err(|why| Failure::File {
-            path: path.to_owned(),
-            why,
-        })
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .and_then(|()| write_whole(path, text.as_bytes(), 0o600))
+            .map_err(|why| Failure::File {
+                path: path.to_owned(),
+                why,
+            })
     }
 }
 
@@ -139,12 +132,9 @@ impl Kept {
 
 /// Part of a file's name, for what may not be one.
 fn short(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut name = HEXLOWER.encode(&Sha256::digest(text));
+    name.truncate(16);
+    name
 }
 
 fn seconds(time: jiff::Timestamp) -> u64 {

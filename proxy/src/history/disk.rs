@@ -27,8 +27,8 @@ pub(crate) use self::store::{Bounds, OpenError};
 use self::store::{Entry, Store};
 use self::writer::Writer;
 use super::{Fetched, Unavailable};
-use crate::aside::put_aside;
 use crate::clock::unix_time;
+use crate::files::put_aside;
 
 /// What may wait to be written, bytes, before publishers are told to try again.
 const MAX_WAITING: usize = 64 << 20;

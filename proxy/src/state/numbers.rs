@@ -9,12 +9,12 @@
 //!
 //! All numbers up to 1004096 are taken. Those from 1 up to and without 1000000 are the site's.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::aside::put_aside;
+use crate::files::{put_aside, write_whole};
 
 const FILE: &str = "guest.numbers";
 
@@ -54,15 +54,7 @@ impl Numbers {
         if fs::read(&path).is_ok_and(|kept| kept == text.as_bytes()) {
             return;
         }
-        // Written beside and renamed: a crash leaves the old one or the new one.
-        let fresh = directory.join("guest.numbers.new");
-        let written = File::create(&fresh)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())
-                    .and_then(|()| file.sync_all())
-            })
-            .and_then(|()| fs::rename(&fresh, &path));
-        if let Err(why) = written {
+        if let Err(why) = write_whole(&path, text.as_bytes(), 0o666) {
             tracing::warn!(%why, "{} cannot be written", path.display());
         }
     }

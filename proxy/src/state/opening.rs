@@ -9,7 +9,7 @@ use redb::Database;
 
 use super::numbers::Numbers;
 use super::{COUNTERS, GUEST_IDS, SKIPPED, STORE, StateError, make, number};
-use crate::aside::put_aside;
+use crate::files::put_aside;
 
 /// Where guest numbers go on if both files were damaged: beyond what any site has given.
 const UNKNOWN: u64 = 1 << 30;

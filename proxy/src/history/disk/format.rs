@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::store::OpenError;
+use crate::files::write_whole;
 
 /// How the tables of the store are named in the file `FORMAT`; a version that changes them reads this first.
 const FORMAT: &str = "pullgate history 1\n";
@@ -21,11 +22,7 @@ pub(super) fn check(path: &Path) -> Result<(), OpenError> {
     let found = match std::fs::read(&file) {
         Ok(found) => String::from_utf8_lossy(&found).into_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Written beside and renamed: a crash leaves no half of it.
-            let fresh = path.join("FORMAT.new");
-            return std::fs::write(&fresh, FORMAT)
-                .and_then(|()| std::fs::rename(&fresh, &file))
-                .map_err(unusable);
+            return write_whole(&file, FORMAT.as_bytes(), 0o666).map_err(unusable);
         }
         Err(error) => return Err(unusable(error)),
     };
