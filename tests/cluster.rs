@@ -8,7 +8,6 @@ mod sites;
 mod ways;
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
 
@@ -323,18 +322,7 @@ fn statistics_tell_of_all_nodes() {
 #[test]
 fn guests_of_two_nodes_have_different_numbers() {
     let mut redis = RedisServer::start();
-    // A site that tells the guest's number.
-    let upstream = crate::harness::upstream(|mut stream, head| {
-        let head = head.to_lowercase();
-        let (_, number) = head.split_once("pull-user-id: ").unwrap_or_default();
-        let number = number.lines().next().unwrap_or_default();
-        let length = number.len();
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{number}"
-        )
-        .unwrap();
-    });
+    let upstream = crate::guests::numbers();
     let secret = "0123456789abcdef0123456789abcdef";
     let config = format!(
         "[guest]\nsecrets = [\"{secret}\"]\nnew_per_minute = 1000\n{}",
@@ -346,7 +334,7 @@ fn guests_of_two_nodes_have_different_numbers() {
     ];
     let number = |node: &Server| {
         let number = get(&node.site, "/", &crate::guests::PAGE).body;
-        (!number.is_empty()).then_some(number)
+        number.starts_with('-').then_some(number)
     };
     for node in &nodes {
         wait_for(|| number(node).is_some());

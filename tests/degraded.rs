@@ -3,7 +3,6 @@
 mod numbers;
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,33 +11,18 @@ use pullgate_compat::guest::{GuestId, GuestKeys};
 use tempfile::TempDir;
 
 use crate::cluster::redis_server::admin;
-use crate::guests::{PAGE, SECRET};
-use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, send, upstream, wait_for};
-use crate::push::{A, bodies, publish, signed, wait_until_online, websocket};
+use crate::guests::{PAGE, SECRET, numbers};
+use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, send, wait_for};
+use crate::push::{A, bodies, caught_up, publish, signed, wait_until_online, websocket};
 
 const ADMIN: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n";
-
-/// A site whose every page is the number of the guest.
-fn site() -> String {
-    upstream(|mut stream, head| {
-        let number = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Pull-User-Id: "))
-            .unwrap_or("none");
-        let length = number.len();
-        let _ = write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{number}"
-        );
-    })
-}
 
 fn config(more: &str) -> String {
     format!("{SECRET}[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n{ADMIN}{more}")
 }
 
 fn start_in(directory: &Arc<TempDir>, more: &str) -> Server {
-    Server::start_in(Arc::clone(directory), &site(), &config(more))
+    Server::start_in(Arc::clone(directory), &numbers(), &config(more))
 }
 
 /// The number that the site sees of a visitor, if it sees one.
@@ -80,7 +64,7 @@ fn start_by(line: &str, directory: &Arc<TempDir>, config: &str) -> Server {
     let mut command = Command::new("sh");
     let script = format!("trap '' XFSZ; {line}; exec \"$0\" \"$@\"");
     command.arg("-c").arg(script).arg(pullgate().get_program());
-    Server::run(command, Arc::clone(directory), "", &site(), config)
+    Server::run(command, Arc::clone(directory), "", &numbers(), config)
 }
 
 /// How large files may be: `0`, or `unlimited`.
@@ -111,16 +95,6 @@ fn files(directory: &TempDir, name: &str) -> Vec<PathBuf> {
             let file = path.file_name().unwrap().to_string_lossy().into_owned();
             file.starts_with(name)
         })
-        .collect()
-}
-
-fn caught_up(server: &Server) -> Vec<String> {
-    let channel = signed(server, A);
-    let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={}", "0".repeat(26));
-    let answer = get(&server.site, &target, &[]);
-    bodies(&answer.body)
-        .into_iter()
-        .map(str::to_owned)
         .collect()
 }
 
@@ -173,7 +147,7 @@ fn without_its_secrets_the_site_is_served() {
     assert!(server.terminate().0);
     // A damaged one is left for the administrator.
     fs::write(directory.path().join("state/guest.secret"), "cut o").unwrap();
-    let server = Server::start_in(Arc::clone(&directory), &site(), ADMIN);
+    let server = Server::start_in(Arc::clone(&directory), &numbers(), ADMIN);
     assert_eq!(visit(&server, &[]), None);
     assert!(server.log().contains("it holds no whole secret"));
     let secret = directory.path().join("state/guest.secret");

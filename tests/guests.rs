@@ -12,6 +12,21 @@ pub(crate) const PAGE: [&str; 2] = ["Accept: text/html", "User-Agent: Mozilla/5.
 pub(crate) const SECRET: &str =
     "[guest]\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\nnew_per_minute = 1000000\n";
 
+/// A site whose every page is the number of the guest.
+pub(crate) fn numbers() -> String {
+    upstream(|mut stream, head| {
+        let number = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Pull-User-Id: "))
+            .unwrap_or("none");
+        let length = number.len();
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{number}"
+        );
+    })
+}
+
 fn page(server: &Server, target: &str, more: &[&str]) -> Response {
     get(&server.site, target, &[&PAGE, more].concat())
 }
@@ -190,18 +205,7 @@ fn a_page_with_our_cookie_is_kept_by_nobody_else(engine: &Engine) {
 }
 
 fn ten_thousand_guests_over_three_crashes_are_ten_thousand(engine: &Engine) {
-    let site = upstream(|mut stream, head| {
-        let number = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Pull-User-Id: "))
-            .unwrap_or("none")
-            .to_owned();
-        let length = number.len();
-        let _ = write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{number}"
-        );
-    });
+    let site = numbers();
     let mut directory = Arc::new(tempfile::tempdir().unwrap());
     let mut numbers = HashSet::new();
     for _ in 0..4 {

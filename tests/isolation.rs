@@ -4,9 +4,9 @@ use std::io::Write;
 use std::net::TcpListener;
 
 use crate::cluster::redis_server::RedisServer;
-use crate::guests::{PAGE, SECRET};
-use crate::harness::{SIGNATURE_KEY, Server, connect, get, upstream, wait_for};
-use crate::push::{A, bodies, publish, signed, websocket};
+use crate::guests::{PAGE, SECRET, numbers};
+use crate::harness::{SIGNATURE_KEY, Server, connect, get, wait_for};
+use crate::push::{A, bodies, caught_up, publish, signed, websocket};
 
 /// A websocket, and a poll that catches up, get what is published.
 fn push_goes_on(server: &Server) {
@@ -15,8 +15,7 @@ fn push_goes_on(server: &Server) {
     publish(server, A, "news", 60);
     let frame = socket.read().unwrap().into_text().unwrap();
     assert_eq!(bodies(&frame), ["news"]);
-    let missed = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={:026}", 0);
-    assert_eq!(bodies(&get(&server.site, &missed, &[]).body), ["news"]);
+    assert_eq!(caught_up(server), ["news"]);
 }
 
 fn key() -> String {
@@ -50,18 +49,6 @@ fn push_goes_on_while_the_site_hangs() {
         .collect();
     push_goes_on(&server);
     drop(waiting);
-}
-
-/// Answers with the number that the site is told.
-fn numbers() -> String {
-    upstream(|mut stream, head| {
-        let head = head.to_lowercase();
-        let (_, number) = head.split_once("pull-user-id: ").unwrap_or_default();
-        let number = number.lines().next().unwrap_or_default();
-        let length = number.len();
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{number}");
-        let _ = stream.write_all(answer.as_bytes());
-    })
 }
 
 fn guests_keep_their_numbers(breaks: impl FnOnce(&mut RedisServer)) {

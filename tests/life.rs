@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::harness::{SIGNATURE_KEY, Server, free_port, get, pullgate, signal, wait_for};
-use crate::push::{A, bodies, publish, signed, wait_until_online, websocket};
+use crate::push::{A, bodies, caught_up, publish, signed, wait_until_online, websocket};
 use crate::reload::site;
 
 /// With listeners on ports of its own, which another process finds again.
@@ -69,19 +69,6 @@ fn replace(program: &std::path::Path, script: &str) {
         .unwrap();
     drop(file);
     fs::rename(&fresh, program).unwrap();
-}
-
-fn caught_up(server: &Server) -> Vec<String> {
-    let target = format!(
-        "/bitrix/sub/?CHANNEL_ID={}&mid={:026}",
-        signed(server, A),
-        0
-    );
-    let answer = get(&server.site, &target, &[]);
-    bodies(&answer.body)
-        .into_iter()
-        .map(str::to_owned)
-        .collect()
 }
 
 #[test]

@@ -3,17 +3,11 @@
 use std::fs;
 
 use crate::guests::PAGE;
-use crate::harness::{Server, get, send, signal, wait_for};
+use crate::harness::{Server, get, send};
 use crate::proxy::mirror;
+use crate::reload::read_again;
 
 const PUBLISH: &str = "/bitrix/pub/?CHANNEL_ID=0123456789abcdef0123456789abcdef";
-
-fn reload(server: &Server) {
-    let line = "the configuration was read again";
-    let before = server.log().matches(line).count();
-    signal(server.pid(), "HUP");
-    wait_for(|| server.log().matches(line).count() > before);
-}
 
 #[test]
 fn a_site_has_error_pages_of_its_own() {
@@ -39,12 +33,11 @@ fn a_site_has_error_pages_of_its_own() {
 
     fs::write(folder.join("502.html"), "nearer").unwrap();
     assert_eq!(get(&server.site, "/", &[]).status, 502);
-    reload(&server);
+    assert!(read_again(&server).contains("was read again"));
     assert_eq!(get(&server.site, "/", &[]).body, "nearer");
     // What cannot be used changes nothing.
     fs::write(folder.join("502.html"), vec![b'x'; (64 << 10) + 1]).unwrap();
-    signal(server.pid(), "HUP");
-    wait_for(|| server.log().contains("nothing was changed"));
+    assert!(read_again(&server).contains("nothing was changed"));
     assert_eq!(get(&server.site, "/", &[]).body, "nearer");
 }
 
@@ -90,7 +83,7 @@ fn maintenance_keeps_push_alive() {
         text.replace("maintenance = true", "maintenance = false"),
     )
     .unwrap();
-    reload(&server);
+    assert!(read_again(&server).contains("was read again"));
     assert_eq!(get(&server.site, "/", &[]).status, 200);
 }
 

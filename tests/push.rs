@@ -296,3 +296,14 @@ fn a_stop_ends_polls_and_sockets_kindly() {
     assert_eq!(poll.join().unwrap().status, 304);
     assert_eq!(reader.join().unwrap(), 1001);
 }
+
+/// All that channel A has of stored messages.
+pub(crate) fn caught_up(server: &Server) -> Vec<String> {
+    let channel = signed(server, A);
+    let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={}", "0".repeat(26));
+    let answer = get(&server.site, &target, &[]);
+    bodies(&answer.body)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+}

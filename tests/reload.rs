@@ -30,6 +30,11 @@ pub(crate) fn reload(server: &Server, from: &str, to: &str) -> String {
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains(from), "{from:?} is not in {text}");
     fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    read_again(server)
+}
+
+/// Has the configuration read again: the log lines that tell of it.
+pub(crate) fn read_again(server: &Server) -> String {
     let before = server.log().len();
     signal(server.pid(), "HUP");
     let told = || server.log()[before..].to_owned();

@@ -14,8 +14,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
 use tungstenite::Message;
 
-use crate::harness::{SIGNATURE_KEY, Server, connect, get, pullgate, signal, upstream, wait_for};
+use crate::harness::{SIGNATURE_KEY, Server, connect, get, pullgate, upstream, wait_for};
 use crate::push::{A, bodies, publish, signed, wait_until_online};
+use crate::reload::read_again;
 use client::{TlsStream, exchange, handshake, open, shown};
 
 /// Makes `NAME.pem` and `NAME.key` for these hosts, and tells what clients see of it.
@@ -211,13 +212,6 @@ fn an_ocsp_response_is_stapled_from_beside_the_certificate() {
     assert_eq!(*witness.stapled.lock().unwrap(), b"stapled");
 }
 
-/// Has the configuration read again, and waits for what the log says then.
-fn hang_up(server: &Server, said: &str) {
-    let before = server.log().len();
-    signal(server.pid(), "HUP");
-    wait_for(|| server.log()[before..].contains(said));
-}
-
 #[test]
 fn a_reload_takes_renewed_certificates_and_keeps_connections() {
     let server = start_one("", &echo(), "");
@@ -230,12 +224,12 @@ fn a_reload_takes_renewed_certificates_and_keeps_connections() {
         old,
         "nothing was said yet"
     );
-    hang_up(&server, "was read again");
+    assert!(read_again(&server).contains("was read again"));
     assert_eq!(shown(&open(&server.site, "site.test")), new);
 
     // One that cannot be used changes nothing.
     fs::write(server.directory.path().join("site.pem"), "nonsense").unwrap();
-    hang_up(&server, "nothing was changed");
+    assert!(read_again(&server).contains("nothing was changed"));
     let log = server.log();
     assert!(
         log.contains("pullgate.toml:3:16: listener[0].tls.cert: found"),
@@ -385,7 +379,7 @@ fn a_websocket_stays_over_a_renewal_and_is_sent_away_at_a_stop() {
     wait_until_online(&server);
     let old = shown(socket.get_ref());
     let new = certificate(server.directory.path(), "site", &["site.test"], 90);
-    hang_up(&server, "was read again");
+    assert!(read_again(&server).contains("was read again"));
     assert_eq!(shown(&open(&server.site, "site.test")), new);
     publish(&server, A, "1", 60);
     let Message::Text(text) = socket.read().unwrap() else {

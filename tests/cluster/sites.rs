@@ -10,8 +10,8 @@ use tungstenite::WebSocket;
 
 use super::redis_server::{RedisServer, start_with_history};
 use super::{bodies_of, read};
-use crate::guests::{PAGE, SECRET};
-use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, send, upstream, wait_for};
+use crate::guests::{PAGE, SECRET, numbers};
+use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, send, wait_for};
 use crate::push::{A, B, bodies, publish, websocket_at};
 use crate::reload::reload;
 
@@ -54,14 +54,7 @@ fn tables(redis: &RedisServer, (name, database, prefix): &Place) -> String {
 
 /// A node with these sites, each with listeners of its own.
 fn node(redis: &RedisServer, sites: &[Place]) -> Server {
-    let back_end = upstream(|mut stream, head| {
-        let head = head.to_lowercase();
-        let (_, number) = head.split_once("pull-user-id: ").unwrap_or_default();
-        let number = number.lines().next().unwrap_or_default();
-        let length = number.len();
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{number}");
-        let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
-    });
+    let back_end = numbers();
     let mut text = format!(
         "[server]\nstate_dir = \"state\"\nthreads = 2\n[upstream]\nurl = \"{back_end}\"\n{SECRET}\
          [push]\nsignature_key = \"{SIGNATURE_KEY}\"\n[history]\nengine = \"redis\"\n"

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use redis::Commands;
 
-use super::{config, cookie, directory, files, now, number, ready, site, start_in, visit};
+use super::{config, cookie, directory, files, now, number, ready, start_in, visit};
 use crate::cluster::redis_server::RedisServer;
+use crate::guests::numbers;
 use crate::harness::{Server, wait_for};
 
 /// What becomes of a file's bytes.
@@ -96,7 +97,7 @@ fn numbers_left_to_the_site_stay_the_sites() {
         let text = config("").replace("[guest]\n", &format!("[guest]\nfirst_id = {first}\n"));
         Server::start_in(
             Arc::clone(&directory),
-            &site(),
+            &numbers(),
             &format!("{text}{first_id}"),
         )
     };

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::io::Write;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -18,8 +17,8 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{config, directory, upgrade};
-use crate::guests::SECRET;
-use crate::harness::{SIGNATURE_KEY, Server, pullgate, upstream};
+use crate::guests::{SECRET, numbers};
+use crate::harness::{SIGNATURE_KEY, Server, pullgate};
 use crate::ledger::{Had, Ledger};
 
 const CHANNELS: usize = 50;
@@ -47,18 +46,7 @@ struct Load {
 
 #[test]
 fn two_upgrades_under_load() {
-    let page = upstream(|mut stream, head| {
-        let number = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Pull-User-Id: "));
-        let number = number.unwrap_or("none");
-        let length = number.len();
-        let _ = write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{number}"
-        );
-    });
-    let text = config(&page, SECRET);
+    let text = config(&numbers(), SECRET);
     let server = Server::run_as_configured(pullgate(), Arc::clone(&directory()), &text);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
