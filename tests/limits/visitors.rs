@@ -199,10 +199,8 @@ fn heads_and_targets_are_as_long_as_configured() {
     assert_eq!(with(1024, 1, 1), 414);
     assert_eq!(with(1, 19, 1), 431);
     assert_eq!(with(1, 10, 1000), 431);
-    assert_eq!(
-        (refused(&server, "head"), refused(&server, "target")),
-        (2, 1)
-    );
+    // hyper answers to a long head by itself: it is counted when the connection has ended.
+    wait_for(|| (refused(&server, "head"), refused(&server, "target")) == (2, 1));
 }
 
 #[test]
