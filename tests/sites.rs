@@ -2,6 +2,7 @@
 
 mod apart;
 mod commands;
+mod crowd;
 mod guests;
 mod hosts;
 mod original;

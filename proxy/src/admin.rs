@@ -111,7 +111,13 @@ type Metric = (
     fn(&Site) -> Option<u64>,
 );
 
-const METRICS: [Metric; 10] = [
+const METRICS: [Metric; 11] = [
+    (
+        "pullgate_requests",
+        "gauge",
+        "Requests of visitors under way, polls and websockets among them.",
+        |site| Some(site.visitors.under_way() as u64),
+    ),
     (
         "pullgate_guests_new_total",
         "counter",

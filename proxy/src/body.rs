@@ -17,6 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use crate::limits::Place;
 use lease::Lease;
 pub(crate) use pace::Pace;
 
@@ -32,6 +33,8 @@ pub(crate) enum Body {
     Pieces(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
     /// Any of them, from within [`crate::layers`].
     Layered(UnsyncBoxBody<Bytes, BoxError>),
+    /// Any of them, whose request counts until all of it has been taken.
+    Counted { body: Box<Self>, _place: Place },
 }
 
 impl Default for Body {
@@ -76,6 +79,7 @@ impl HttpBody for Body {
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
             Self::Layered(body) => Pin::new(body).poll_frame(cx),
+            Self::Counted { body, .. } => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -85,6 +89,7 @@ impl HttpBody for Body {
             Self::Upstream(body, _) => body.is_end_stream(),
             Self::Pieces(_) => false,
             Self::Layered(body) => body.is_end_stream(),
+            Self::Counted { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -96,6 +101,7 @@ impl HttpBody for Body {
             Self::Upstream(body, _) => body.size_hint(),
             Self::Pieces(_) => SizeHint::default(),
             Self::Layered(body) => body.size_hint(),
+            Self::Counted { body, .. } => body.size_hint(),
         }
     }
 }

@@ -155,7 +155,11 @@ impl Error {
             Self::NoBackEnd => {
                 Answer::later("The site behind this address cannot be reached at the moment.")
             }
-            // Counted and told where it was refused.
+            // Counted and told where it was refused, as below.
+            Self::Limited(Reason::ConcurrentRequests) => Answer {
+                level: Level::DEBUG,
+                ..Answer::later("Too many visitors at the moment. Please try again a little later.")
+            },
             Self::Limited(_) => Answer {
                 level: Level::DEBUG,
                 retry_after: Some(1),

@@ -1,10 +1,11 @@
-//! How much one address may have, and what is refused beyond it.
+//! How much one address may have of a site, and all together; and what is refused beyond it.
 //!
 //! Addresses are those of visitors, as far as they are known; of IPv6 a /64 is one, for it is one household. Trusted
 //! proxies are nobody's address: whoever speaks through them is counted by its own. The tables hold who has something, or
 //! asked for something a moment ago, and forget everybody else.
 
 mod occupancy;
+mod place;
 mod rate;
 mod refusals;
 
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use governor::Quota;
 
 use crate::config::SiteLimits;
+use crate::connections::Connections;
 pub(crate) use occupancy::{Occupancy, Seat};
+pub(crate) use place::{Place, Wish};
 pub(crate) use rate::Rate;
 pub(crate) use refusals::{Reason, counted, refused};
 
@@ -27,6 +30,8 @@ pub(crate) struct Visitors {
     requests: Option<Arc<Rate>>,
     websockets: Arc<Occupancy>,
     polls: Arc<Occupancy>,
+    /// Requests of all of them under way, polls and websockets among them.
+    under_way: Connections,
 }
 
 impl Visitors {
@@ -35,6 +40,7 @@ impl Visitors {
             requests: requests(&config),
             websockets: Arc::default(),
             polls: Arc::default(),
+            under_way: Connections::default(),
             config,
         }
     }
@@ -49,34 +55,50 @@ impl Visitors {
             },
             websockets: Arc::clone(&self.websockets),
             polls: Arc::clone(&self.polls),
+            under_way: self.under_way.clone(),
             config,
         }
     }
 
-    /// Counts a request of this address.
-    pub(crate) fn request(&self, address: IpAddr) -> Result<(), Reason> {
+    /// Counts a request, of an address that has limits or, without one, of a trusted proxy itself.
+    pub(crate) fn enter(&self, address: Option<IpAddr>, wish: Wish) -> Result<Place, Reason> {
+        let seat = match address {
+            Some(address) => self.seat(address, wish)?,
+            None => None,
+        };
+        let max = self.config.concurrent_requests;
+        // Counted first: of two that come at once, one is beyond the limit.
+        let request = self.under_way.count();
+        if max > 0 && self.under_way.open() > max {
+            return Err(Reason::ConcurrentRequests);
+        }
+        Ok(Place::new(request, seat))
+    }
+
+    /// How many requests are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.open()
+    }
+
+    /// What this address takes of its own.
+    fn seat(&self, address: IpAddr, wish: Wish) -> Result<Option<Seat>, Reason> {
         let allowed = self.requests.as_ref().is_none_or(|it| it.allows(address));
-        allowed.then_some(()).ok_or(Reason::Requests)
-    }
-
-    /// A websocket of this address, counted until its place is dropped.
-    pub(crate) fn websocket(&self, address: IpAddr) -> Result<Option<Seat>, Reason> {
-        let max = self.config.websockets_per_address;
-        enter(&self.websockets, address, max).ok_or(Reason::Websockets)
-    }
-
-    /// A poll or a stream of events, likewise.
-    pub(crate) fn poll(&self, address: IpAddr) -> Result<Option<Seat>, Reason> {
-        let max = self.config.polls_per_address;
-        enter(&self.polls, address, max).ok_or(Reason::Polls)
-    }
-}
-
-/// `None`: the address has as many as it may. A limit of 0 is none, and costs nothing.
-fn enter(table: &Arc<Occupancy>, address: IpAddr, max: usize) -> Option<Option<Seat>> {
-    match max {
-        0 => Some(None),
-        max => table.enter(address, max).map(Some),
+        allowed.then_some(()).ok_or(Reason::Requests)?;
+        let config = &self.config;
+        let (table, max, beyond) = match wish {
+            Wish::Answer => return Ok(None),
+            Wish::Websocket => (
+                &self.websockets,
+                config.websockets_per_address,
+                Reason::Websockets,
+            ),
+            Wish::Poll => (&self.polls, config.polls_per_address, Reason::Polls),
+        };
+        match max {
+            // No limit costs nothing.
+            0 => Ok(None),
+            max => table.enter(address, max).map(Some).ok_or(beyond),
+        }
     }
 }
 

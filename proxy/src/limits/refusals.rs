@@ -15,6 +15,7 @@ pub(crate) enum Reason {
     Target,
     BodyRate,
     Requests,
+    ConcurrentRequests,
     Websockets,
     Polls,
     NewGuests,
@@ -22,7 +23,7 @@ pub(crate) enum Reason {
 }
 
 /// A reason's name in metrics, and what it means.
-const REASONS: [(Reason, &str, &str); 11] = [
+const REASONS: [(Reason, &str, &str); 12] = [
     (
         Reason::Connections,
         "connections",
@@ -57,6 +58,11 @@ const REASONS: [(Reason, &str, &str); 11] = [
         Reason::Requests,
         "requests",
         "an address asks more often than limits.requests_per_second allows",
+    ),
+    (
+        Reason::ConcurrentRequests,
+        "concurrent_requests",
+        "a site has as many requests under way as limits.concurrent_requests allows",
     ),
     (
         Reason::Websockets,

@@ -21,7 +21,6 @@ use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::Outgoing;
 use crate::hub::subscriber::Subscription;
-use crate::limits::Seat;
 use crate::site::Site;
 use crate::statistics::Transport;
 
@@ -41,8 +40,6 @@ struct Events {
     every: Duration,
     /// Then the channels are no longer the newest: the browser comes back for others.
     until: Instant,
-    /// Held as long as it streams.
-    _seat: Option<Arc<Seat>>,
 }
 
 /// Streams what comes to `channels`, a signed list, for as long as the list is good.
@@ -52,7 +49,6 @@ pub(crate) async fn serve<B>(
     request: &Request<B>,
     channels: &str,
     good_for: Duration,
-    seat: Option<Arc<Seat>>,
 ) -> Response<Body> {
     let channels = ChannelList::parse(channels, &site.signature, Role::Subscriber);
     let mid = request
@@ -82,7 +78,6 @@ pub(crate) async fn serve<B>(
         missed,
         every: site.config.push.ping_interval,
         until: Instant::now() + good_for,
-        _seat: seat,
     };
     let mut response = Response::new(Body::Pieces(Box::pin(stream::unfold(events, next))));
     let headers = response.headers_mut();

@@ -21,7 +21,7 @@ use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
-use crate::limits::Seat;
+use crate::limits::Place;
 use crate::site::Site;
 use crate::statistics::Transport;
 
@@ -33,7 +33,7 @@ pub(crate) async fn serve(
     site: &Arc<Site>,
     core: usize,
     request: Request<Incoming>,
-    seat: Option<Seat>,
+    place: Option<Place>,
 ) -> Response<Body> {
     let query = query(&request);
     let mut channels = channels(query, &site.signature, Role::Subscriber);
@@ -46,7 +46,7 @@ pub(crate) async fn serve(
         Some(_) | None => Format::Text,
     };
     if handshake::is_handshake(request.headers()) {
-        return websocket::accept(site, core, request, channels, mid, format, seat).await;
+        return websocket::accept(site, core, request, channels, mid, format, place).await;
     }
     match *request.method() {
         Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),

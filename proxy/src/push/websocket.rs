@@ -23,7 +23,7 @@ use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::{Format, caught_up};
 use crate::hub::subscriber::{Closed, Subscription};
-use crate::limits::Seat;
+use crate::limits::Place;
 use crate::site::Site;
 use crate::statistics::Transport;
 use socket::{Broken, Socket, Step};
@@ -53,7 +53,7 @@ pub(crate) async fn accept(
     channels: ChannelList,
     mid: Option<MessageId>,
     format: Format,
-    seat: Option<Seat>,
+    place: Option<Place>,
 ) -> Response<Body> {
     let accepted = match handshake::check(&request) {
         Ok(accepted) => accepted,
@@ -72,7 +72,7 @@ pub(crate) async fn accept(
     };
     let upgrade = hyper::upgrade::on(&mut request);
     // The HTTP connection ends with the upgrade; the socket goes on to count.
-    let counted = (site.connections.count(), seat);
+    let counted = (site.connections.count(), place);
     tokio::spawn(async move {
         serve(site, upgrade, subscribed, rights, format).await;
         drop(counted);

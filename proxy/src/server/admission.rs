@@ -3,36 +3,29 @@
 use http::{Method, Request};
 
 use crate::error::Error;
-use crate::limits::{Seat, Visitors, refused};
+use crate::limits::{Place, Visitors, Wish, refused};
 use crate::push::websocket::handshake;
 use crate::route::Route;
 use crate::upstream::visitor::Visitor;
 
-/// Counts a request, and gives the place that it takes as long as it waits or its websocket is open.
+/// Counts a request, and gives the place that it takes until it is answered, or its websocket has ended.
 pub(super) fn admit<B>(
     visitors: &Visitors,
     visitor: &Visitor,
     route: Route,
     request: &Request<B>,
-) -> Result<Option<Seat>, Error> {
-    if visitor.is_trusted {
-        return Ok(None);
-    }
-    let address = visitor.address.ip();
+) -> Result<Place, Error> {
     let is_websocket = handshake::is_handshake(request.headers())
         && matches!(route, Route::Subscribe | Route::Site);
     let waits =
         matches!(route, Route::Subscribe | Route::Events) && request.method() == Method::GET;
-    let seat = visitors.request(address).and_then(|()| {
-        if is_websocket {
-            visitors.websocket(address)
-        } else if waits {
-            visitors.poll(address)
-        } else {
-            Ok(None)
-        }
-    });
-    seat.map_err(|reason| {
+    let wish = match (is_websocket, waits) {
+        (true, _) => Wish::Websocket,
+        (false, true) => Wish::Poll,
+        (false, false) => Wish::Answer,
+    };
+    let address = (!visitor.is_trusted).then(|| visitor.address.ip());
+    visitors.enter(address, wish).map_err(|reason| {
         refused(reason, visitor.address);
         Error::Limited(reason)
     })

@@ -21,7 +21,6 @@ use crate::guest::channels::Signed;
 use crate::guest::page;
 use crate::guest::pull_config::{self, Facts, Module, Place};
 use crate::layers;
-use crate::limits::Seat;
 use crate::push;
 use crate::route::Route;
 use crate::site::Site;
@@ -34,9 +33,7 @@ pub(super) async fn serve<B: HttpBody>(
     guests: &Guests,
     route: Route,
     request: Request<B>,
-    seat: Option<Seat>,
 ) -> Response<Body> {
-    let seat = seat.map(Arc::new);
     let mut response = layers::around(request, async |request| {
         if request.method() != Method::GET {
             return push::answer(StatusCode::NOT_FOUND, "");
@@ -50,7 +47,7 @@ pub(super) async fn serve<B: HttpBody>(
                 let signed = signed(site, guests, guest, false);
                 let channels = format!("{}/{}", signed.private, signed.shared);
                 let good_for = site.config.guest.push.config_ttl;
-                push::events::serve(site, core, &request, &channels, good_for, seat.clone()).await
+                push::events::serve(site, core, &request, &channels, good_for).await
             }
             (Route::Events, None) => push::answer(
                 StatusCode::FORBIDDEN,

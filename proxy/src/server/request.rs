@@ -18,7 +18,7 @@ use crate::config::pages::MAINTENANCE;
 use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
 use crate::guest::pull_config;
-use crate::limits::{Reason, Seat, refused};
+use crate::limits::{Place, Reason, refused};
 use crate::net::peer::Peer;
 use crate::process::Serving;
 use crate::push::{self, websocket::handshake};
@@ -157,13 +157,35 @@ impl Arrival {
         if self.secured.redirects {
             return Ok(redirect::to_https(&request));
         }
-        let core = self.core.index;
         let trusted =
             self.role == Role::Publish || visitor.address.is_in(&site.config.push.publish_allow);
-        let seat = match trusted {
+        let place = match trusted {
             true => None,
-            false => admit(&site.visitors, visitor, self.route, &request)?,
+            false => Some(admit(&site.visitors, visitor, self.route, &request)?),
         };
+        let response = self
+            .serve(site, visitor, id, trusted, request, place.clone())
+            .await?;
+        Ok(match place {
+            Some(place) => response.map(|body| Body::Counted {
+                body: Box::new(body),
+                _place: place,
+            }),
+            None => response,
+        })
+    }
+
+    /// What the route leads to. `place` goes on with a websocket.
+    async fn serve(
+        &self,
+        site: &Arc<Site>,
+        visitor: &Visitor,
+        id: &RequestId,
+        trusted: bool,
+        request: Request<Incoming>,
+        place: Option<Place>,
+    ) -> Result<Response<Body>, Error> {
+        let core = self.core.index;
         match self.route {
             Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
             Route::Publish
@@ -178,17 +200,17 @@ impl Arrival {
             }
             Route::Publish => Ok(push::publish::serve(site, request).await),
             Route::ClientPublish => Ok(push::publish::serve_clients(site, request).await),
-            Route::Subscribe => Ok(push::subscribe::serve(site, core, request, seat).await),
+            Route::Subscribe => Ok(push::subscribe::serve(site, core, request, place).await),
             Route::Stat => Ok(push::statistics::serve(site, &request).await),
             Route::Control => Ok(push::publish::refuse_order(site, request).await),
             Route::Login => Ok(push::login::serve(site, &request).await),
             Route::GuestScript | Route::Events | Route::Pullgate => match site.guest_push() {
                 Some(guests) => {
-                    Ok(for_guests::serve(site, core, guests, self.route, request, seat).await)
+                    Ok(for_guests::serve(site, core, guests, self.route, request).await)
                 }
-                None => self.forward(site, visitor, id, request, seat).await,
+                None => self.forward(site, visitor, id, request, place).await,
             },
-            Route::Site => self.forward(site, visitor, id, request, seat).await,
+            Route::Site => self.forward(site, visitor, id, request, place).await,
             Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
         }
     }
@@ -200,7 +222,7 @@ impl Arrival {
         visitor: &Visitor,
         id: &RequestId,
         request: Request<Incoming>,
-        seat: Option<Seat>,
+        place: Option<Place>,
     ) -> Result<Response<Body>, Error> {
         let pages = &site.config.pages;
         let is_closed = pages.is_maintenance() && !visitor.address.is_in(&pages.maintenance_allow);
@@ -226,7 +248,7 @@ impl Arrival {
 
         let mut response = if websocket {
             let request = Request::from_parts(parts, body);
-            let counted = (site.connections.count(), seat);
+            let counted = (site.connections.count(), place);
             tunnel::forward(pool, request, counted).await?
         } else {
             let mut response = match config {
