@@ -4,9 +4,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{iter, thread};
 
 use crate::harness::{
-    Server, connect, free_port, get, pullgate, read_head, send, upstream, wait_for,
+    Response, Server, Silent, connect, free_port, get, pullgate, read_head, read_response, send,
+    upstream, wait_for,
 };
 use crate::reload::{reload, site};
 
@@ -36,6 +38,17 @@ fn metric(server: &Server, name: &str, back_end: &str, value: u64) -> bool {
 /// An address that refuses.
 fn dead() -> String {
     format!("http://127.0.0.1:{}", free_port())
+}
+
+/// Takes one connection, and answers one request on it with a word.
+fn answer_once(listener: &TcpListener, word: &str) {
+    let (mut stream, _) = listener.accept().unwrap();
+    read_head(&mut stream);
+    let length = word.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    stream
+        .write_all(format!("{head}{word}").as_bytes())
+        .unwrap();
 }
 
 /// Counts whom it is asked by, and goes without an answer.
@@ -71,16 +84,48 @@ fn the_only_one_is_there_again_with_the_first_request() {
     }
     assert!(metric(&server, "up", &back_end, 0));
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let back = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        read_head(&mut stream);
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nback";
-        stream.write_all(answer).unwrap();
-    });
+    let back = thread::spawn(move || answer_once(&listener, "back"));
     assert_eq!(word(&server), "back");
     back.join().unwrap();
     assert!(metric(&server, "up", &back_end, 1));
     wait_for(|| server.log().contains("a back end is in again"));
+}
+
+#[test]
+fn beside_one_who_waits_for_a_silent_one_the_others_are_told_at_once() {
+    let silent = Silent::start();
+    let server = start(&[&silent.url]);
+    reload(
+        &server,
+        "[upstream]",
+        "[upstream]\nconnect_timeout = \"100ms\"",
+    );
+    assert_eq!(get(&server.site, "/", &[]).status, 504);
+    assert!(metric(&server, "up", &silent.url, 0));
+    // What was known of it stays. From now on nobody is told by the time.
+    reload(&server, "\"100ms\"", "\"1h\"");
+    let (told, answers) = std::sync::mpsc::channel();
+    for _ in 0..5 {
+        let (told, mut stream) = (told.clone(), connect(&server.site));
+        stream.set_read_timeout(None).unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        thread::spawn(move || told.send(read_response(stream)));
+    }
+    let answer = || {
+        answers
+            .recv_timeout(std::time::Duration::from_secs(60))
+            .unwrap()
+    };
+    let refused: Vec<Response> = iter::repeat_with(answer).take(4).collect();
+    let is_told =
+        |answer: &Response| answer.status == 503 && answer.header("retry-after") == Some("1");
+    assert!(refused.iter().all(is_told), "{refused:?}");
+    let awake = silent.wake();
+    let back = thread::spawn(move || answer_once(&awake, "awake"));
+    let waited = answer();
+    assert_eq!((waited.status, waited.body.as_str()), (200, "awake"));
+    back.join().unwrap();
 }
 
 #[test]

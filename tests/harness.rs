@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 mod group;
+mod silent;
 
 pub(crate) use group::Group;
+pub(crate) use silent::Silent;
 
 pub(crate) const SIGNATURE_KEY: &str = "a signature key for tests";
 

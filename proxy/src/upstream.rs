@@ -1,6 +1,7 @@
 //! Forwards a request to the site and streams its answer back.
 
 pub(crate) mod back_ends;
+mod connect;
 pub(crate) mod headers;
 pub(crate) mod pool;
 pub(crate) mod tunnel;

@@ -1,45 +1,19 @@
 //! One site's trouble leaves the others at their speed: shown with numbers, quiet and under each trouble in one run.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
 use tungstenite::WebSocket;
 
 use super::{BLOG, SHOP, Sites, ask, named, next, site, websocket};
 use crate::guests::PAGE;
-use crate::harness::{connect, wait_for};
+use crate::harness::{Silent, connect, wait_for};
 use crate::push::{A, B};
 
 /// How often the healthy site is asked, each time.
 const TIMES: usize = 150;
-
-/// A back end whose connections are never made: its queue is full, and nobody accepts.
-struct Dead {
-    _socket: TcpListener,
-    _queued: Vec<TcpStream>,
-    url: String,
-}
-
-impl Dead {
-    fn start() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        socket.bind(&any.into()).unwrap();
-        socket.listen(0).unwrap();
-        let socket = TcpListener::from(socket);
-        let address = socket.local_addr().unwrap();
-        let moment = Duration::from_millis(500);
-        let queued = std::iter::from_fn(|| TcpStream::connect_timeout(&address, moment).ok());
-        Self {
-            _queued: queued.collect(),
-            _socket: socket,
-            url: format!("http://{address}"),
-        }
-    }
-}
 
 /// How long the healthy site takes.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +115,7 @@ fn holds(what: &str, quiet: Speed, now: Speed) {
 
 #[test]
 fn one_sites_trouble_leaves_the_other_at_its_speed() {
-    let dead = Dead::start();
+    let dead = Silent::start();
     let gone = format!("hosts = [\"{SHOP}\"]\nupstream.url = \"{}\"\n", dead.url);
     let sites = [
         site("blog", &named("blog"), ""),

@@ -1,6 +1,5 @@
 //! Connections to the site, kept for reuse. Each core has a pool of its own.
 
-use std::io;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -8,21 +7,15 @@ use std::time::Duration;
 use http::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use rustix::io::Errno;
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{self, timeout, timeout_at};
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::{self, timeout_at};
 
 use super::back_ends::{BackEnd, BackEnds, Chosen};
+use super::connect::connect;
 use crate::body::lease::{Idle, Lease};
 use crate::body::request::{RequestBody, Upload};
 use crate::config::{Origin, Upstream};
 use crate::error::Error;
-use crate::net::Stream;
-
-/// Lines in the head of a response: hyper takes 100 by itself, and a site may set more cookies.
-const MAX_HEADERS: usize = 256;
 
 type Sent = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>;
 
@@ -115,17 +108,7 @@ impl Pool {
 
     async fn connect_to(&self, chosen: &Chosen) -> Result<Lease, Error> {
         let home = self.idle.get(chosen.index).ok_or(Error::NoBackEnd)?;
-        let stream = self.open(&chosen.origin).await?;
-        let (sender, connection) = http1::Builder::new()
-            .title_case_headers(true)
-            .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Error::Upstream)?;
-        tokio::spawn(async move {
-            // What goes wrong here, the request under way is told.
-            let _ = connection.with_upgrades().await;
-        });
+        let sender = connect(&chosen.origin, self.config.connect_timeout).await?;
         Ok(self.leased(sender, chosen, home))
     }
 
@@ -167,28 +150,6 @@ impl Pool {
         match self.config.origins.first() {
             Some(Origin::Tcp { host, .. }) => host.clone(),
             Some(Origin::Unix(_)) | None => "localhost".to_owned(),
-        }
-    }
-
-    async fn open(&self, origin: &Origin) -> Result<Stream, Error> {
-        let wait = self.config.connect_timeout;
-        let opened: io::Result<Stream> = match origin {
-            Origin::Tcp { host, port } => timeout(wait, TcpStream::connect((host.as_str(), *port)))
-                .await
-                .map_err(|_| Error::ConnectTimeout(wait))?
-                .and_then(|stream| stream.set_nodelay(true).map(|()| Stream::Tcp(stream))),
-            Origin::Unix(path) => timeout(wait, UnixStream::connect(path))
-                .await
-                .map_err(|_| Error::ConnectTimeout(wait))?
-                .map(Stream::Unix),
-        };
-        match opened {
-            Ok(stream) if stream.is_reserved() => Err(Error::Descriptors),
-            Ok(stream) => Ok(stream),
-            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::MFILE | Errno::NFILE) => Err(Error::Descriptors),
-                Some(_) | None => Err(Error::Connect(error)),
-            },
         }
     }
 
