@@ -54,10 +54,15 @@ impl Engine {
     /// The same on an existing state directory.
     pub(crate) fn start_in(&self, directory: Arc<TempDir>, upstream: &str, more: &str) -> Server {
         let server = Server::start_in(directory, upstream, &format!("{}{more}", self.history()));
+        self.wait_for(&server);
+        server
+    }
+
+    /// Waits until a server that was started on it takes messages and gives numbers.
+    pub(crate) fn wait_for(&self, server: &Server) {
         if matches!(self, Self::Redis(_)) {
             wait_for(|| server.log().contains("connected to Redis"));
             wait_for(|| server.log().contains("guest ids reserved"));
         }
-        server
     }
 }

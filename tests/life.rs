@@ -2,6 +2,7 @@
 
 mod load;
 mod manager;
+mod secure;
 
 use std::fs;
 use std::io::Write;
@@ -34,20 +35,20 @@ fn directory() -> Arc<TempDir> {
 fn upgrade(server: &Server, pid: u32) -> Result<u32, String> {
     let before = server.log().len();
     signal(pid, "USR2");
-    let told = || {
-        let log = server.log();
-        let mut lines = log[before..].lines();
-        let line = lines.find(|line| {
-            line.contains("process has taken over pid=") || line.contains("takes over: this one")
-        });
-        line.map(str::to_owned)
-    };
+    let told = || taken_over(&server.log()[before..]);
     wait_for(|| told().is_some());
-    let line = told().unwrap();
-    match line.split_once("taken over pid=") {
+    told().unwrap()
+}
+
+/// What the log tells of how an upgrade ended, if it has.
+pub(crate) fn taken_over(log: &str) -> Option<Result<u32, String>> {
+    let line = log.lines().find(|line| {
+        line.contains("process has taken over pid=") || line.contains("takes over: this one")
+    })?;
+    Some(match line.split_once("taken over pid=") {
         Some((_, pid)) => Ok(pid.trim().parse().unwrap()),
-        None => Err(line),
-    }
+        None => Err(line.to_owned()),
+    })
 }
 
 /// Starts it by a file of its own, which can be replaced.

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod http2;
+pub(crate) mod roads;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -111,6 +111,7 @@ pub(super) async fn now_and_then(
         if soak.is_over() {
             return (site, engine);
         }
+        let _alone = soak.one_at_a_time.lock().await;
         let connected = || soak.server.log().matches("connected to Redis").count();
         let before = connected();
         soak.redis.goes();

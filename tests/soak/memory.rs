@@ -9,8 +9,12 @@ const AND: u64 = 8 << 10;
 /// Never may it have more, in KiB.
 const MOST: u64 = 256 << 10;
 
-/// Resident memory over time, KiB.
-pub(super) struct Memory {
+/// Resident memory of each process that served, one after the other.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Series>);
+
+/// Of one process over time, KiB.
+struct Series {
     pid: u32,
     samples: Vec<u64>,
 }
@@ -20,23 +24,41 @@ pub(super) struct Memory {
 pub(super) struct TooMuch;
 
 impl Memory {
-    pub(super) fn of(pid: u32) -> Self {
-        let samples = Vec::new();
-        Self { pid, samples }
-    }
-
-    pub(super) fn sample(&mut self) -> Result<(), TooMuch> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let (_, resident) = status.split_once("VmRSS:").expect("the server runs");
+    pub(super) fn sample(&mut self, pid: u32) -> Result<(), TooMuch> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let Some((_, resident)) = status.split_once("VmRSS:") else {
+            // It has ended because another has taken over, whose number is not known yet.
+            return Ok(());
+        };
         let resident = resident.split_whitespace().next().unwrap();
-        self.take(resident.parse().unwrap())
+        self.take(pid, resident.parse().unwrap())
     }
 
-    fn take(&mut self, resident: u64) -> Result<(), TooMuch> {
-        self.samples.push(resident);
+    fn take(&mut self, pid: u32, resident: u64) -> Result<(), TooMuch> {
+        if self.0.last().is_none_or(|series| series.pid != pid) {
+            let samples = Vec::new();
+            self.0.push(Series { pid, samples });
+        }
+        let series = self.0.last_mut().unwrap();
+        series.samples.push(resident);
         (resident <= MOST).then_some(()).ok_or(TooMuch)
     }
 
+    pub(super) fn is_flat(&self) -> bool {
+        self.0.iter().all(Series::is_flat)
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for series in &self.0 {
+            writeln!(out, "memory of process {}: {series}", series.pid)?;
+        }
+        Ok(())
+    }
+}
+
+impl Series {
     fn peak(&self) -> u64 {
         self.samples.iter().copied().max().unwrap_or_default()
     }
@@ -52,13 +74,13 @@ impl Memory {
         [median(0), median(1), median(2)]
     }
 
-    pub(super) fn is_flat(&self) -> bool {
+    fn is_flat(&self) -> bool {
         let [_, second, last] = self.thirds();
         self.peak() <= MOST && last <= second + second * PERCENT / 100 + AND
     }
 }
 
-impl fmt::Display for Memory {
+impl fmt::Display for Series {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |kib: u64| kib as f64 / 1024.0;
         let [first, second, last] = self.thirds().map(mib);
@@ -75,9 +97,9 @@ mod tests {
     use super::{MOST, Memory};
 
     fn memory(samples: impl Iterator<Item = u64>) -> Memory {
-        let mut memory = Memory::of(0);
+        let mut memory = Memory::default();
         for sample in samples {
-            let _ = memory.take(sample);
+            let _ = memory.take(1, sample);
         }
         memory
     }
@@ -89,5 +111,18 @@ mod tests {
         assert!(!memory((0..900).map(|n| 50_000 + n * 100)).is_flat());
         let spike = |n: u64| if n == 500 { MOST + 1 } else { 50_000 };
         assert!(!memory((0..900).map(spike)).is_flat());
+    }
+
+    #[test]
+    fn a_process_that_takes_over_begins_anew() {
+        let mut memory = memory((0..900).map(|_| 50_000));
+        for n in 0..900 {
+            memory.take(2, 90_000 + n % 7).unwrap();
+        }
+        assert!(memory.is_flat());
+        for n in 0..900 {
+            memory.take(3, 50_000 + n * 100).unwrap();
+        }
+        assert!(!memory.is_flat());
     }
 }

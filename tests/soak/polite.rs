@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Channel, EXPIRY, PAUSE, Soak, read};
+use super::{Channel, EXPIRY, PAUSE, Road, Soak, read};
 use crate::guests::PAGE;
 use crate::harness::Response;
 use crate::ledger::Had;
@@ -32,8 +31,7 @@ pub(super) async fn publish(soak: Rc<Soak>, channel: Rc<Channel>) {
         let expiry = if is_stored { EXPIRY } else { 0 };
         let expiry = format!("Message-Expiry: {expiry}");
         let body = format!("{number} {}", "x".repeat(channel.body));
-        let address = &soak.server.publish;
-        match soak.ask(address, "POST", &target, &[&expiry], &body).await {
+        match soak.publish(&target, &[&expiry], &body).await {
             Ok(response) if response.status == 200 => {
                 let count = match is_stored {
                     true => &soak.counts.stored,
@@ -52,9 +50,9 @@ pub(super) async fn publish(soak: Rc<Soak>, channel: Rc<Channel>) {
 }
 
 /// A websocket that stays, and comes back if the server ends it.
-pub(super) async fn stay(soak: Rc<Soak>, channel: Rc<Channel>, had: Rc<RefCell<Had>>) {
+pub(super) async fn stay(soak: Rc<Soak>, road: Road, channel: Rc<Channel>, had: Rc<RefCell<Had>>) {
     loop {
-        listen_until(&soak, &channel, &had, None).await;
+        listen_until(&soak, &road, &channel, &had, None).await;
         soak.counts.cut_off.add(1);
         sleep(BREATH).await;
     }
@@ -63,6 +61,7 @@ pub(super) async fn stay(soak: Rc<Soak>, channel: Rc<Channel>, had: Rc<RefCell<H
 /// A websocket that stays for some seconds at most, and is away for a second at most; each of them in another step.
 pub(super) async fn come_and_go(
     soak: Rc<Soak>,
+    road: Road,
     channel: Rc<Channel>,
     had: Rc<RefCell<Had>>,
     nth: usize,
@@ -71,16 +70,25 @@ pub(super) async fn come_and_go(
     loop {
         turn += 1;
         let leave = Instant::now() + Duration::from_millis(100 + turn * 97 % 3000);
-        listen_until(&soak, &channel, &had, Some(leave)).await;
+        listen_until(&soak, &road, &channel, &had, Some(leave)).await;
         soak.counts.visits.add(1);
         sleep(Duration::from_millis(turn * 61 % 1000)).await;
     }
 }
 
 /// One connection, up to this time or until the server ends it.
-async fn listen_until(soak: &Soak, channel: &Channel, had: &RefCell<Had>, leave: Option<Instant>) {
+async fn listen_until(
+    soak: &Soak,
+    road: &Road,
+    channel: &Channel,
+    had: &RefCell<Had>,
+    leave: Option<Instant>,
+) {
     let mid = had.borrow().mid.clone();
-    let Ok(mut socket) = soak.websocket(channel, &mid).await else {
+    let Ok(stream) = soak.connect(road).await else {
+        return;
+    };
+    let Ok(mut socket) = soak.websocket(stream, channel, &mid).await else {
         return;
     };
     loop {
@@ -100,13 +108,13 @@ async fn listen_until(soak: &Soak, channel: &Channel, had: &RefCell<Had>, leave:
 }
 
 /// Long polls, one after the other.
-pub(super) async fn poll(soak: Rc<Soak>, channel: Rc<Channel>, had: Rc<RefCell<Had>>) {
+pub(super) async fn poll(soak: Rc<Soak>, road: Road, channel: Rc<Channel>, had: Rc<RefCell<Had>>) {
     loop {
         let (id, mid) = (&channel.signed, had.borrow().mid.clone());
         let target = format!("/bitrix/sub/?CHANNEL_ID={id}&mid={mid}");
         let state = soak.redis.state();
         soak.counts.polls.add(1);
-        match soak.ask(&soak.server.site, "GET", &target, &[], "").await {
+        match soak.get(&road, &target, &[]).await {
             Ok(response) if response.status == 200 => take(&soak, &channel, &had, &response.body),
             Ok(response) if response.status == 304 => {}
             // 4011: history cannot be read now.
@@ -130,10 +138,10 @@ fn take(soak: &Soak, channel: &Channel, had: &RefCell<Had>, frames: &str) {
 }
 
 /// New guests: the number of the first page is new, and the cookie brings it again.
-pub(super) async fn browse(soak: Rc<Soak>) {
+pub(super) async fn browse(soak: Rc<Soak>, road: Road) {
     loop {
         sleep(PAUSE).await;
-        let Some(first) = page(&soak, &PAGE).await else {
+        let Some(first) = page(&soak, &road, &PAGE).await else {
             continue;
         };
         let (Some(number), Some(cookie)) = (number(&first), first.cookie()) else {
@@ -144,7 +152,7 @@ pub(super) async fn browse(soak: Rc<Soak>) {
             soak.wrong(format!("guest {number} was given twice"));
         }
         let cookie = format!("Cookie: {cookie}");
-        if let Some(second) = page(&soak, &[&PAGE[..], &[&cookie]].concat()).await
+        if let Some(second) = page(&soak, &road, &[&PAGE[..], &[&cookie]].concat()).await
             && self::number(&second) != Some(number)
         {
             soak.wrong(format!("another guest on the second page: {second:?}"));
@@ -158,9 +166,9 @@ fn number(page: &Response) -> Option<String> {
 }
 
 /// A page, unless the site was down.
-async fn page(soak: &Soak, headers: &[&str]) -> Option<Response> {
+async fn page(soak: &Soak, road: &Road, headers: &[&str]) -> Option<Response> {
     let state = soak.back_end.state();
-    match soak.ask(&soak.server.site, "GET", "/", headers, "").await {
+    match soak.get(road, "/", headers).await {
         Ok(response) if response.status == 200 => {
             soak.counts.pages.add(1);
             Some(response)
@@ -177,11 +185,11 @@ async fn page(soak: &Soak, headers: &[&str]) -> Option<Response> {
 }
 
 /// Uploads that take ten seconds each.
-pub(super) async fn upload(soak: Rc<Soak>) {
+pub(super) async fn upload(soak: Rc<Soak>, road: Road) {
     loop {
         sleep(PAUSE).await;
         let state = soak.back_end.state();
-        match upload_once(&soak).await {
+        match upload_once(&soak, &road).await {
             Ok(response) if response.status == 200 => {
                 let length = response.json()["length"].as_u64();
                 if length != u64::try_from(UPLOAD_PIECES * UPLOAD_PIECE.len()).ok() {
@@ -197,13 +205,12 @@ pub(super) async fn upload(soak: Rc<Soak>) {
     }
 }
 
-async fn upload_once(soak: &Soak) -> std::io::Result<Response> {
-    let mut stream = TcpStream::connect(&soak.server.site).await?;
+async fn upload_once(soak: &Soak, road: &Road) -> std::io::Result<Response> {
+    let mut stream = soak.connect(road).await?;
     let length = UPLOAD_PIECES * UPLOAD_PIECE.len();
     let head = format!(
-        "POST /upload.php HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
-         Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n",
-        soak.server.site
+        "POST /upload.php HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
     for _ in 0..UPLOAD_PIECES {

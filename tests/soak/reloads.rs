@@ -1,13 +1,19 @@
-//! The configuration changes and is read again, now and then; nobody is to notice.
+//! The configuration changes and is read again with a renewed certificate, now and then; nobody is to notice.
 
 use std::fs;
+use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::Soak;
 use crate::harness::signal;
+use crate::tls::certificate;
+use crate::tls::roads::secure;
 
 const PAUSE: Duration = Duration::from_secs(7);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,16 +44,31 @@ pub(super) async fn now_and_then(soak: Rc<Soak>) {
             text = text.replace(from, to);
         }
         fs::write(&file, text).unwrap();
+        let directory = Arc::clone(&soak.server.directory);
+        let renewed =
+            spawn_blocking(move || certificate(directory.path(), "site", &["site.test"], 90));
+        let renewed = renewed.await.unwrap();
+        let _alone = soak.one_at_a_time.lock().await;
         let before = done();
-        signal(soak.server.pid(), "HUP");
+        signal(soak.pid.get(), "HUP");
         let read = timeout(PATIENCE, async {
             while done() == before {
                 sleep(Duration::from_millis(50)).await;
             }
         });
         match read.await {
-            Ok(()) => soak.counts.reloads.add(1),
+            Ok(()) if shown(&soak).await.is_ok_and(|shown| shown == renewed) => {
+                soak.counts.reloads.add(1);
+            }
+            Ok(()) => soak.wrong("the renewed certificate is not shown"),
             Err(_) => soak.wrong("the configuration was not read again"),
         }
     }
+}
+
+/// The certificate that a new client is shown.
+async fn shown(soak: &Soak) -> io::Result<Vec<u8>> {
+    let stream = secure(TcpStream::connect(&soak.by_tls).await?, "http/1.1").await?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    Ok(shown.first().map_or(Vec::new(), |first| first.to_vec()))
 }

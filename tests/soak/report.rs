@@ -32,7 +32,9 @@ pub(super) struct Counts {
     pub(super) pings: Count,
     /// Connections whose peer took nothing, or at a crawl.
     pub(super) unread: Count,
+    /// With a renewed certificate each.
     pub(super) reloads: Count,
+    pub(super) upgrades: Count,
 }
 
 /// Prints the report; panics with what was wrong.
@@ -58,6 +60,7 @@ pub(super) fn conclude(soak: &Soak, memory: &Memory) {
         ("pings whose pongs nobody read", &counts.pings),
         ("slow readers", &counts.unread),
         ("reloads", &counts.reloads),
+        ("upgrades", &counts.upgrades),
     ];
     for (name, count) in table {
         println!("{name:40}{:>9}", count.0.get());
@@ -67,7 +70,7 @@ pub(super) fn conclude(soak: &Soak, memory: &Memory) {
     println!("{:40}{:>9}", "kills of Redis", soak.redis.kills());
     println!("{:40}{lacking:>9}", "messages lost");
     println!("{:40}{:>9}", "other errors", wrong.len());
-    println!("memory: {memory}");
+    print!("{memory}");
 
     let first: Vec<_> = wrong.iter().take(10).collect();
     assert!(wrong.is_empty(), "{first:#?}\n{}", soak.server.log());

@@ -39,7 +39,7 @@ async fn connect(soak: &Soak) -> io::Result<TcpStream> {
 
 async fn websocket(soak: &Soak, channel: &Channel) -> Option<WebSocketStream<TcpStream>> {
     let stream = connect(soak).await.ok()?;
-    soak.upgrade(stream, channel, "").await.ok()
+    soak.websocket(stream, channel, "").await.ok()
 }
 
 /// A websocket that sends pings as fast as they are taken, reads no pong, and says that it is alive.

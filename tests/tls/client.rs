@@ -20,14 +20,7 @@ pub(crate) fn handshake(
     versions: &[&'static rustls::SupportedProtocolVersion],
     alpn: &[&str],
 ) -> (TlsStream, Arc<Witness>) {
-    let witness = Arc::new(Witness::default());
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let (config, witness) = believing(versions, alpn);
     let name = ServerName::try_from(name).unwrap();
     let session = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = StreamOwned::new(session, connect(address));
@@ -37,6 +30,22 @@ pub(crate) fn handshake(
         stream.conn.complete_io(&mut stream.sock).unwrap();
     }
     (stream, witness)
+}
+
+/// What makes such handshakes, and who tells what was seen of them.
+pub(crate) fn believing(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    alpn: &[&str],
+) -> (ClientConfig, Arc<Witness>) {
+    let witness = Arc::new(Witness::default());
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (config, witness)
 }
 
 /// The usual one: HTTP/1.1 over what is newest.

@@ -46,7 +46,7 @@ const MAX_RESET_PENDING: usize = 20;
 /// Streams that we had to reset for what the client did (CVE-2025-8671).
 const MAX_RESET_BY_US: usize = 128;
 
-/// Serves it until it ends, has been idle for `header_timeout`, or nothing is under way any more once the process drains.
+/// Serves it until it ends, has been idle for `header_timeout`, or nothing is under way any more once nobody is accepted.
 pub(super) async fn serve(
     stream: Secured,
     requests: Requests,
@@ -75,7 +75,8 @@ pub(super) async fn serve(
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = phase.reached(Phase::Draining) => {
+        // Whoever comes again waits to be accepted, as everybody does then.
+        () = phase.reached(Phase::Paused) => {
             connection.as_mut().graceful_shutdown();
             return connection.await;
         }
