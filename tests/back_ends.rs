@@ -1,5 +1,8 @@
 //! Several back ends of one site.
 
+mod checks;
+mod sticky;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -15,10 +18,15 @@ use crate::reload::{reload, site};
 const ADMIN: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n";
 
 fn start(back_ends: &[&str]) -> Server {
+    start_with(back_ends, "")
+}
+
+/// With more lines behind `[upstream]`.
+fn start_with(back_ends: &[&str], more: &str) -> Server {
     let text = format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"site\"\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"publish\"\n{ADMIN}\
-         [server]\nstate_dir = \"state\"\nthreads = 2\n[upstream]\nurls = {back_ends:?}\n"
+         [server]\nstate_dir = \"state\"\nthreads = 2\n[upstream]\nurls = {back_ends:?}\n{more}"
     );
     let directory = Arc::new(tempfile::tempdir().unwrap());
     Server::run_as_configured(pullgate(), directory, &text)
@@ -89,6 +97,47 @@ fn the_only_one_is_there_again_with_the_first_request() {
     back.join().unwrap();
     assert!(metric(&server, "up", &back_end, 1));
     wait_for(|| server.log().contains("a back end is in again"));
+}
+
+#[test]
+fn one_is_out_after_so_many_failures_and_tried_again_after_its_pause() {
+    let port = free_port();
+    let (gone, well) = (format!("http://127.0.0.1:{port}"), site("well"));
+    let health = "[upstream.health]\nmax_failures = 3\npause = \"1h\"\n";
+    let server = start_with(&[&gone, &well], health);
+    for failures in 0..3 {
+        assert!(metric(&server, "up", &gone, 1));
+        while metric(&server, "failures_total", &gone, failures) {
+            assert_eq!(word(&server), "well");
+        }
+    }
+    assert!(metric(&server, "up", &gone, 0) && metric(&server, "check_failing", &gone, 0));
+    for _ in 0..4 {
+        assert_eq!(word(&server), "well");
+    }
+    assert!(
+        metric(&server, "failures_total", &gone, 3),
+        "it is left alone"
+    );
+    // Where it is the only one there is no pause.
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let back = thread::spawn(move || answer_once(&listener, "back"));
+    reload(&server, &format!(", {well:?}]"), "]");
+    assert_eq!(word(&server), "back");
+    back.join().unwrap();
+}
+
+#[test]
+fn after_its_pause_one_that_is_out_is_tried_beside_the_others() {
+    let port = free_port();
+    let (gone, well) = (format!("http://127.0.0.1:{port}"), site("well"));
+    let server = start_with(&[&gone, &well], "[upstream.health]\npause = \"1ms\"\n");
+    wait_for(|| word(&server) == "well" && metric(&server, "up", &gone, 0));
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let back = thread::spawn(move || answer_once(&listener, "back"));
+    wait_for(|| word(&server) == "back");
+    assert!(metric(&server, "up", &gone, 1));
+    back.join().unwrap();
 }
 
 #[test]

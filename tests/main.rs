@@ -17,7 +17,7 @@
 //! | [`life`] | under a service manager, and upgrades: another process takes over, under load |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
 //! | [`tls`] | certificates by name, renewed, stapled; everything through TLS; HTTP/2 and its floods |
-//! | [`back_ends`] | several back ends of one site: shared out, out, in again, removed |
+//! | [`back_ends`] | several back ends of one site: shared out, out, in again, checked, sticky, removed |
 //! | [`tunnels`] | the site's own websockets: counted, idle, and at a stop |
 //! | [`acme`] | certificates from a real ACME server, renewed and refused |
 //! | [`guests`] | cookie, header, token, forged headers, numbers over crashes |

@@ -291,11 +291,11 @@ type BackEndMetric = (
     fn(&BackEnd) -> u64,
 );
 
-const BACK_END_METRICS: [BackEndMetric; 3] = [
+const BACK_END_METRICS: [BackEndMetric; 5] = [
     (
         "pullgate_back_end_up",
         "gauge",
-        "0 while no connection to the back end can be made.",
+        "0 while the back end is out.",
         |back_end| back_end.is_in().into(),
     ),
     (
@@ -309,6 +309,18 @@ const BACK_END_METRICS: [BackEndMetric; 3] = [
         "counter",
         "Connections to the back end that could not be made.",
         BackEnd::failures,
+    ),
+    (
+        "pullgate_back_end_check_failing",
+        "gauge",
+        "1 while the back end is out because it fails its checks.",
+        |back_end| back_end.fails_checks().into(),
+    ),
+    (
+        "pullgate_back_end_check_failures_total",
+        "counter",
+        "Checks of the back end that failed.",
+        BackEnd::failed_checks,
     ),
 ];
 

@@ -13,18 +13,20 @@ use crate::history::disk::Durability;
 use crate::history::redis::address::Place as RedisPlace;
 pub(crate) use acme::{Acme, Challenge};
 pub(crate) use guest::{Adopt, Guest, GuestPush, SameSite, SharedCache};
+pub(crate) use health::{Check, Health};
 use hosts::HostPattern;
 pub(crate) use limits::SiteLimits;
 pub(crate) use listener::{Address, Listener, Role};
 pub(crate) use pages::{ErrorPages, Pages};
 pub(crate) use push::{Limits, Paths, Push};
 pub(crate) use tls::{Certificate, Certified, Tls};
-pub(crate) use upstream::{Origin, Upstream};
+pub(crate) use upstream::{Origin, Sticky, Upstream};
 pub(crate) use validity::validity;
 
 mod acme;
 pub(crate) mod file;
 mod guest;
+mod health;
 pub(crate) mod hosts;
 mod limits;
 mod listener;
@@ -70,6 +72,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// The first host that is one name.
+    pub(crate) fn first_host(&self) -> Option<&str> {
+        self.hosts.iter().find_map(|host| match host {
+            HostPattern::Exact(name) => Some(name.as_str()),
+            HostPattern::Below(_) => None,
+        })
+    }
+
     /// Where the site keeps what must survive. That of the one site, or of the one that was there before the others,
     /// is the process's own.
     pub(crate) fn state_dir(&self, server: &Server) -> PathBuf {

@@ -86,7 +86,7 @@ impl Guests {
     }
 
     /// Finds, adopts or makes the guest of a request and puts number and token into its head, from which
-    /// every forged one was removed before.
+    /// every forged one was removed before; the id is among the request's extensions, too.
     pub(crate) fn identify(
         &self,
         parts: &mut request::Parts,
@@ -97,6 +97,7 @@ impl Guests {
             Some(known) => known,
             None => (self.mint(parts, visitor.address.ip())?, true),
         };
+        parts.extensions.insert(id);
         if let (Ok(number), Ok(token)) = (
             id.to_string().try_into(),
             self.keys.token(id, now).try_into(),

@@ -243,7 +243,7 @@ impl Running {
         for site in self.process.serving().sites.all() {
             let mut delivering = self.delivering.iter_mut();
             match delivering.find(|delivering| delivering.is_for(site)) {
-                Some(delivering) => delivering.report(&self.server, site),
+                Some(delivering) => delivering.begin_anew(&self.server, site),
                 None => self.delivering.push(self.server.deliver(site)),
             }
         }

@@ -70,12 +70,13 @@ pub(crate) struct Open {
     sockets: Vec<Weak<Accepting>>,
 }
 
-/// The tasks that deliver what is published at a site; dropping it ends them.
+/// The tasks that deliver what is published at a site, and those beside them; dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Delivering {
     hub: Arc<Hub>,
     tasks: Vec<AbortHandle>,
-    report: AbortHandle,
+    /// One reports its statistics, one checks its back ends.
+    beside: [AbortHandle; 2],
 }
 
 impl Server {
@@ -135,13 +136,16 @@ impl Server {
         Delivering {
             hub: Arc::clone(&site.hub),
             tasks: self.cores.iter().map(deliver).collect(),
-            report: self.report(site),
+            beside: self.beside(site),
         }
     }
 
-    fn report(&self, site: &Arc<Site>) -> AbortHandle {
-        let site = Arc::clone(site);
-        self.spawn(async move { push::statistics::keep_reporting(&site).await })
+    fn beside(&self, site: &Arc<Site>) -> [AbortHandle; 2] {
+        let (reporting, checking) = (Arc::clone(site), Arc::clone(site));
+        [
+            self.spawn(async move { push::statistics::keep_reporting(&reporting).await }),
+            self.spawn(async move { checking.keep_checking().await }),
+        ]
     }
 
     /// Binds an address for all cores.
@@ -235,19 +239,17 @@ impl Delivering {
         Arc::ptr_eq(&self.hub, &site.hub)
     }
 
-    /// The site has changed, and reports what it is now.
-    pub(crate) fn report(&mut self, server: &Server, site: &Arc<Site>) {
-        self.report.abort();
-        self.report = server.report(site);
+    /// The site may have changed: what goes on beside is for what it is now.
+    pub(crate) fn begin_anew(&mut self, server: &Server, site: &Arc<Site>) {
+        self.beside.iter().for_each(AbortHandle::abort);
+        self.beside = server.beside(site);
     }
 }
 
 impl Drop for Delivering {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-        self.report.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.beside.iter().for_each(AbortHandle::abort);
     }
 }
 

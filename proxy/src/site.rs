@@ -24,6 +24,7 @@ use crate::limits::Visitors;
 use crate::state::State;
 use crate::statistics::Statistics;
 use crate::upstream::back_ends::BackEnds;
+use crate::upstream::check;
 use crate::upstream::pool::Pool;
 use hosts::Hosts;
 
@@ -76,6 +77,11 @@ impl Site {
     ) -> Result<(Subscription, Missed), Unavailable> {
         let proof = Proof::Key(self.key);
         self.hub.subscribe_by(proof, core, channels, mid).await
+    }
+
+    /// Asks its back ends whether they are well, for as long as it is polled.
+    pub(crate) async fn keep_checking(&self) {
+        check::keep_checking(&self.back_ends, self.config.first_host()).await;
     }
 
     pub(crate) fn directory(&self) -> &Path {

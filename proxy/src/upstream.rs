@@ -1,6 +1,7 @@
 //! Forwards a request to the site and streams its answer back.
 
 pub(crate) mod back_ends;
+pub(crate) mod check;
 mod connect;
 pub(crate) mod headers;
 pub(crate) mod pool;
@@ -16,7 +17,7 @@ use crate::body::lease::Lease;
 use crate::body::request::{RequestBody, Upload};
 use crate::body::{Body, Pace, Streamed};
 use crate::error::Error;
-use pool::Pool;
+use pool::{Attempts, Pool};
 
 /// Sends one prepared request. `parts` already carries the headers for the site.
 pub(crate) async fn forward(
@@ -24,6 +25,7 @@ pub(crate) async fn forward(
     mut parts: request::Parts,
     mut body: RequestBody,
 ) -> Result<Response<Body>, Error> {
+    let mut attempts = Attempts::of(&parts);
     in_origin_form(&mut parts);
     if body.size_hint().exact().is_none() {
         // hyper would leave out the body of a GET.
@@ -36,10 +38,9 @@ pub(crate) async fn forward(
         && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
     let upload = body.upload();
     let upload = upload.as_deref();
-    let mut tried = Vec::new();
     loop {
-        let mut lease = pool.lease(&mut tried).await?;
-        let is_last = !lease.is_kept && pool.all_tried(&tried);
+        let mut lease = pool.lease(&mut attempts).await?;
+        let is_last = !lease.is_kept && pool.all_tried(&attempts);
         let again = (!is_last && repeatable).then(|| parts.clone());
         let request = Request::from_parts(parts, body);
         let sent = lease.sender.try_send_request(request);

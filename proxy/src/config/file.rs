@@ -29,6 +29,7 @@ mod adopt;
 mod checks;
 mod excerpt;
 mod guest;
+mod health;
 mod limits;
 mod listener;
 mod names;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Health;
+
 /// Where the site is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -11,6 +13,17 @@ pub(crate) enum Origin {
     Tcp { host: String, port: u16 },
     /// `unix:/path`, HTTP over a unix socket.
     Unix(PathBuf),
+}
+
+impl Origin {
+    /// What stands in `Host` where nobody says anything else.
+    pub(crate) fn host(&self) -> String {
+        match self {
+            Self::Tcp { host, .. } if host.contains(':') => format!("[{host}]"),
+            Self::Tcp { host, .. } => host.clone(),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
 }
 
 /// As it is written.
@@ -22,6 +35,14 @@ impl fmt::Display for Origin {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// `upstream.sticky`: who keeps to one back end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sticky {
+    Nobody,
+    /// Whoever has a guest's number.
+    Guest,
 }
 
 /// `[upstream]`: the site behind pullgate.
@@ -39,4 +60,7 @@ pub(crate) struct Upstream {
     pub(crate) idle_timeout: Duration,
     /// Idle connections kept for reuse, per thread. Default 64.
     pub(crate) max_idle: usize,
+    /// Default: nobody.
+    pub(crate) sticky: Sticky,
+    pub(crate) health: Health,
 }

@@ -58,7 +58,7 @@ impl Site {
         if let Some(redis) = redis {
             redis.start(Arc::clone(&hub) as Arc<dyn Audience>)?;
         }
-        let back_ends = Arc::new(BackEnds::new(&config.upstream.origins));
+        let back_ends = Arc::new(BackEnds::new(&config.upstream));
         let pools = (0..cores).map(|_| Pool::new(config.upstream.clone(), &back_ends));
         Ok(Self {
             pools: pools.collect(),
@@ -97,7 +97,7 @@ impl Site {
         let (back_ends, pools) = match self.config.upstream == config.upstream {
             true => (Arc::clone(&self.back_ends), Arc::clone(&self.pools)),
             false => {
-                let back_ends = Arc::new(self.back_ends.changed(&config.upstream.origins));
+                let back_ends = Arc::new(self.back_ends.changed(&config.upstream));
                 let pool = || Pool::new(config.upstream.clone(), &back_ends);
                 let pools = self.pools.iter().map(|_| pool()).collect();
                 (back_ends, pools)

@@ -1,141 +1,54 @@
 //! The back ends of a site, which all cores share: who takes the next request, and who is left out for a while.
 //!
-//! A back end is *out* when no connection to it can be made, and in again with the first that can. While others are
-//! in, it is tried by one request when its pause is over. While none is in, there is no pause: one that refuses is asked
+//! A back end is *out* when no connection to it can be made, or when it fails its [checks](crate::upstream::check).
+//! While others are in, one that cannot be reached is tried by one request when its pause is over, and in again if it can;
+//! where there are checks, it is they who see. While none is in, there is no pause: one that refuses, or is not well, is asked
 //! by everybody, which costs nothing, and one that is silent by one request at a time, so that the others need not
 //! wait `connect_timeout` to be told.
 
+mod back_end;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::config::Origin;
-use crate::connections::{Connections, Counted};
+use pullgate_compat::guest::GuestId;
 
-/// How long a back end is left out while others are in: nginx's `fail_timeout`.
-const PAUSE: Duration = Duration::from_secs(10);
-
-/// One back end.
-#[derive(Debug)]
-pub(crate) struct BackEnd {
-    pub(crate) origin: Origin,
-    /// Requests and websockets under way, of all cores.
-    busy: Connections,
-    /// Connections that could not be made since the start, of all cores.
-    failures: AtomicU64,
-    health: Mutex<Health>,
-}
-
-#[derive(Debug)]
-enum Health {
-    In,
-    Out {
-        /// The end of the pause.
-        until: Instant,
-        /// It did not answer in time, rather than refuse.
-        silent: bool,
-        /// A request is under way to see whether it is back.
-        probing: bool,
-    },
-}
-
-impl BackEnd {
-    fn new(origin: Origin) -> Self {
-        Self {
-            origin,
-            busy: Connections::default(),
-            failures: AtomicU64::new(0),
-            health: Mutex::new(Health::In),
-        }
-    }
-
-    pub(crate) fn busy(&self) -> usize {
-        self.busy.open()
-    }
-
-    /// Counts one request or websocket, until it is dropped.
-    pub(super) fn count(&self) -> Counted {
-        self.busy.count()
-    }
-
-    pub(crate) fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn is_in(&self) -> bool {
-        matches!(*self.health(), Health::In)
-    }
-
-    /// A connection was made.
-    pub(super) fn reached(&self) {
-        let before = std::mem::replace(&mut *self.health(), Health::In);
-        if matches!(before, Health::Out { .. }) {
-            tracing::info!(back_end = %self.origin, "a back end is in again");
-        }
-    }
-
-    /// No connection could be made.
-    pub(super) fn unreachable(&self, silent: bool) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        let out = Health::Out {
-            until: Instant::now() + PAUSE,
-            silent,
-            probing: false,
-        };
-        if matches!(std::mem::replace(&mut *self.health(), out), Health::In) {
-            tracing::warn!(back_end = %self.origin, "a back end is out: no connection can be made");
-        }
-    }
-
-    /// Whether to try it although it is out. Who is told so is the only one, but where it refuses and nobody is in.
-    fn may_be_back(&self, others_are_in: bool) -> bool {
-        let Health::Out {
-            until,
-            silent,
-            probing,
-        } = &mut *self.health()
-        else {
-            return false;
-        };
-        match others_are_in {
-            true if *until > Instant::now() => return false,
-            false if !*silent => return true,
-            true | false => {}
-        }
-        !std::mem::replace(probing, true)
-    }
-
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::config::{Health, Origin, Sticky, Upstream};
+pub(crate) use back_end::BackEnd;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct BackEnds {
     all: Vec<Arc<BackEnd>>,
+    sticky: Sticky,
+    health: Health,
     /// Where to begin to look, so that those that are equally busy take turns.
     turn: AtomicUsize,
 }
 
 impl BackEnds {
-    pub(crate) fn new(origins: &[Origin]) -> Self {
-        Self::with(origins, &[])
+    pub(crate) fn new(config: &Upstream) -> Self {
+        Self::with(config, &[])
     }
 
     /// After a reload: those that stay are what they were, those that are gone get no new request.
-    pub(crate) fn changed(&self, origins: &[Origin]) -> Self {
-        Self::with(origins, &self.all)
+    pub(crate) fn changed(&self, config: &Upstream) -> Self {
+        Self::with(config, &self.all)
     }
 
-    fn with(origins: &[Origin], before: &[Arc<BackEnd>]) -> Self {
+    fn with(config: &Upstream, before: &[Arc<BackEnd>]) -> Self {
         let back_end = |origin: &Origin| {
             let same = before.iter().find(|back_end| back_end.origin == *origin);
             same.map_or_else(|| Arc::new(BackEnd::new(origin.clone())), Arc::clone)
         };
         Self {
-            all: origins.iter().map(back_end).collect(),
+            all: config.origins.iter().map(back_end).collect(),
+            sticky: config.sticky,
+            health: config.health.clone(),
             turn: AtomicUsize::new(0),
         }
     }
@@ -144,9 +57,21 @@ impl BackEnds {
         &self.all
     }
 
-    /// The next to be asked, but for those that were `tried`: one that is due to be tried again, or else the one that
-    /// is least busy.
-    pub(super) fn choose(&self, tried: &[usize]) -> Option<Chosen> {
+    /// They are not checked any more: what checks said keeps nobody out.
+    pub(super) fn forget_checks(&self) {
+        self.all
+            .iter()
+            .for_each(|back_end| back_end.forget_checks());
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The next to be asked for this guest, but for those that were `tried`: one that is due to be tried again, or else
+    /// the guest's own, or the one that is least busy.
+    pub(super) fn choose(&self, tried: &[usize], guest: Option<GuestId>) -> Option<Chosen> {
+        let guest = guest.filter(|_| self.sticky == Sticky::Guest);
         let first = match self.all.len() {
             0 => return None,
             1 => 0,
@@ -157,18 +82,41 @@ impl BackEnds {
             let all = all.take(self.all.len());
             all.filter(|(index, _)| !tried.contains(index))
         };
-        let least_busy = in_turn()
-            .filter(|(_, back_end)| back_end.is_in())
-            .min_by_key(|(_, back_end)| back_end.busy());
-        let others_are_in = least_busy.is_some();
-        let may_be_back = in_turn().find(|(_, back_end)| back_end.may_be_back(others_are_in));
-        let is_probe = may_be_back.is_some();
-        let (index, back_end) = may_be_back.or(least_busy)?;
-        Some(Chosen {
-            index,
-            back_end: Arc::clone(back_end),
-            is_probe,
-        })
+        // The least comes first.
+        let rank = |back_end: &BackEnd| match guest {
+            Some(guest) => (Reverse(back_end.affinity(guest)), 0),
+            None => (Reverse(0), back_end.busy()),
+        };
+        let first_that = |is: fn(&BackEnd) -> bool| {
+            let such = in_turn().filter(|(_, back_end)| is(back_end));
+            such.min_by_key(|(_, back_end)| rank(back_end))
+        };
+        let chosen = |(index, back_end): (usize, &Arc<BackEnd>), is_probe| {
+            Some(Chosen {
+                index,
+                back_end: Arc::clone(back_end),
+                is_probe,
+            })
+        };
+        if let Some(one) = first_that(BackEnd::is_in) {
+            // A guest tries none but what may be its own.
+            let is_due = |back_end: &BackEnd| {
+                self.health.check.is_none()
+                    && (guest.is_none() || rank(back_end) < rank(one.1))
+                    && back_end.is_to_be_probed(true)
+            };
+            return match in_turn().find(|(_, back_end)| is_due(back_end)) {
+                Some(due) => chosen(due, true),
+                None => chosen(one, false),
+            };
+        }
+        match first_that(BackEnd::refuses) {
+            Some(one) => chosen(one, one.1.is_unreachable()),
+            None => {
+                let silent = in_turn().find(|(_, back_end)| back_end.is_to_be_probed(false));
+                chosen(silent?, true)
+            }
+        }
     }
 }
 
@@ -177,7 +125,7 @@ impl BackEnds {
 pub(super) struct Chosen {
     pub(super) index: usize,
     back_end: Arc<BackEnd>,
-    /// It was out.
+    /// It could not be reached: a new connection shows whether it can be now.
     pub(super) is_probe: bool,
 }
 
@@ -190,80 +138,9 @@ impl Deref for Chosen {
 }
 
 impl Drop for Chosen {
-    /// Whoever asked may have gone without knowing: the next one asks.
     fn drop(&mut self) {
-        if let (true, Health::Out { probing, .. }) = (self.is_probe, &mut *self.back_end.health()) {
-            *probing = false;
+        if self.is_probe {
+            self.back_end.was_probed();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn back_ends(count: usize) -> BackEnds {
-        let origin = |index| Origin::Unix(format!("/{index}").into());
-        BackEnds::new(&(0..count).map(origin).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn the_least_busy_is_next_and_equals_take_turns() {
-        let back_ends = back_ends(3);
-        let next = || back_ends.choose(&[]).unwrap().index;
-        let mut turns = [next(), next(), next()];
-        turns.sort_unstable();
-        assert_eq!(turns, [0, 1, 2]);
-        let _first = back_ends.all[0].count();
-        let _third = back_ends.all[2].count();
-        assert_eq!([next(), next(), next()], [1, 1, 1]);
-        assert_eq!(back_ends.choose(&[0, 1]).unwrap().index, 2);
-        assert!(back_ends.choose(&[0, 1, 2]).is_none());
-    }
-
-    #[test]
-    fn one_that_is_out_is_asked_by_one_after_its_pause() {
-        let back_ends = back_ends(2);
-        let out = &back_ends.all[0];
-        out.unreachable(false);
-        for _ in 0..4 {
-            assert_eq!(back_ends.choose(&[]).unwrap().index, 1);
-        }
-        if let Health::Out { until, .. } = &mut *out.health() {
-            *until = Instant::now();
-        }
-        let probe = back_ends.choose(&[]).unwrap();
-        assert_eq!((probe.index, probe.is_probe), (0, true));
-        assert_eq!(back_ends.choose(&[]).unwrap().index, 1);
-        // Whoever asked has gone: another one asks.
-        drop(probe);
-        let probe = back_ends.choose(&[]).unwrap();
-        assert_eq!(probe.index, 0);
-        probe.reached();
-        drop(probe);
-        assert!(out.is_in());
-    }
-
-    #[test]
-    fn where_none_is_in_a_silent_one_is_asked_by_one_at_a_time_without_a_pause() {
-        let back_ends = back_ends(1);
-        back_ends.all[0].unreachable(true);
-        let probe = back_ends.choose(&[]);
-        assert!(probe.is_some() && back_ends.choose(&[]).is_none());
-        drop(probe);
-        assert!(back_ends.choose(&[]).is_some());
-        // One that refuses is asked by all.
-        back_ends.all[0].unreachable(false);
-        let both = (back_ends.choose(&[]), back_ends.choose(&[]));
-        assert!(both.0.is_some() && both.1.is_some());
-    }
-
-    #[test]
-    fn a_reload_keeps_what_is_known_of_those_that_stay() {
-        let before = back_ends(2);
-        before.all[1].unreachable(false);
-        let after = before.changed(&[Origin::Unix("/1".into()), Origin::Unix("/2".into())]);
-        assert!(Arc::ptr_eq(&after.all[0], &before.all[1]));
-        assert!(after.all[1].is_in() && !after.all[0].is_in());
     }
 }

@@ -4,10 +4,11 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, request};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
+use pullgate_compat::guest::GuestId;
 use tokio::time::{self, timeout_at};
 
 use super::back_ends::{BackEnd, BackEnds, Chosen};
@@ -29,6 +30,25 @@ pub(crate) struct Pool {
     idle: Vec<Arc<Idle>>,
 }
 
+/// Where one request has gone so far.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    /// The back ends to which a new connection was made, or could not be: each is asked for one once.
+    tried: Vec<usize>,
+    /// Whose request it is.
+    guest: Option<GuestId>,
+}
+
+impl Attempts {
+    /// None yet, of a request whose guest is among its extensions, if it is a guest's.
+    pub(crate) fn of(parts: &request::Parts) -> Self {
+        Self {
+            tried: Vec::new(),
+            guest: parts.extensions.get().copied(),
+        }
+    }
+}
+
 impl Pool {
     pub(crate) fn new(config: Upstream, back_ends: &Arc<BackEnds>) -> Self {
         Self {
@@ -38,52 +58,56 @@ impl Pool {
         }
     }
 
-    /// A connection to the back end that is next, one that was used or a new one. `tried` are the back ends to which
-    /// a new one was made, or could not be, for this request: each is asked for one once.
-    pub(crate) async fn lease(&self, tried: &mut Vec<usize>) -> Result<Lease, Error> {
-        let chosen = self.back_ends.choose(tried).ok_or(Error::NoBackEnd)?;
+    /// A connection to the back end that is next, one that was used or a new one.
+    pub(crate) async fn lease(&self, attempts: &mut Attempts) -> Result<Lease, Error> {
+        let chosen = self.choose(attempts).ok_or(Error::NoBackEnd)?;
         match self.idle(&chosen) {
             Some(lease) => Ok(lease),
-            None => self.connect_from(chosen, tried).await,
+            None => self.connect_from(chosen, attempts).await,
         }
     }
 
     /// A new connection to the back end that is next.
-    pub(crate) async fn connect(&self, tried: &mut Vec<usize>) -> Result<Lease, Error> {
-        let chosen = self.back_ends.choose(tried).ok_or(Error::NoBackEnd)?;
-        self.connect_from(chosen, tried).await
+    pub(crate) async fn connect(&self, attempts: &mut Attempts) -> Result<Lease, Error> {
+        let chosen = self.choose(attempts).ok_or(Error::NoBackEnd)?;
+        self.connect_from(chosen, attempts).await
     }
 
-    /// Whether no back end is left that was not `tried`.
-    pub(crate) fn all_tried(&self, tried: &[usize]) -> bool {
-        tried.len() >= self.back_ends.all().len()
+    /// Whether no back end is left that was not tried.
+    pub(crate) fn all_tried(&self, attempts: &Attempts) -> bool {
+        attempts.tried.len() >= self.back_ends.all().len()
+    }
+
+    fn choose(&self, attempts: &Attempts) -> Option<Chosen> {
+        self.back_ends.choose(&attempts.tried, attempts.guest)
     }
 
     /// To this back end, or else to another.
     async fn connect_from(
         &self,
         mut chosen: Chosen,
-        tried: &mut Vec<usize>,
+        attempts: &mut Attempts,
     ) -> Result<Lease, Error> {
+        let health = &self.config.health;
         loop {
-            tried.push(chosen.index);
+            attempts.tried.push(chosen.index);
             let error = match self.connect_to(&chosen).await {
                 Ok(lease) => {
                     chosen.reached();
                     return Ok(lease);
                 }
                 Err(error @ Error::ConnectTimeout(_)) => {
-                    chosen.unreachable(true);
+                    chosen.unreachable(true, health);
                     error
                 }
                 Err(error @ Error::Connect(_)) => {
-                    chosen.unreachable(false);
+                    chosen.unreachable(false, health);
                     error
                 }
                 // It is not the back end's.
                 Err(error) => return Err(error),
             };
-            chosen = self.back_ends.choose(tried).ok_or(error)?;
+            chosen = self.choose(attempts).ok_or(error)?;
         }
     }
 
@@ -147,10 +171,8 @@ impl Pool {
 
     /// What stands in `Host` for a client that sent none (HTTP/1.0).
     pub(crate) fn host(&self) -> String {
-        match self.config.origins.first() {
-            Some(Origin::Tcp { host, .. }) => host.clone(),
-            Some(Origin::Unix(_)) | None => "localhost".to_owned(),
-        }
+        let first = self.config.origins.first();
+        first.map(Origin::host).unwrap_or_default()
     }
 
     fn leased(

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, timeout_at};
 
-use super::pool::Pool;
+use super::pool::{Attempts, Pool};
 use crate::body::Body;
 use crate::body::request::RequestBody;
 use crate::error::Error;
@@ -41,10 +41,11 @@ pub(crate) async fn forward(
 ) -> Result<Response<Body>, Error> {
     let downstream = hyper::upgrade::on(&mut request);
     let (mut parts, _) = request.into_parts();
+    let mut attempts = Attempts::of(&parts);
     super::in_origin_form(&mut parts);
     add_upgrade(&mut parts.headers);
 
-    let mut lease = pool.connect(&mut Vec::new()).await?;
+    let mut lease = pool.connect(&mut attempts).await?;
     let sent = lease
         .sender
         .try_send_request(Request::from_parts(parts, RequestBody::Empty));

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::{Address, Certificate, Challenge, Listener, Role, SameSite, Secret};
+use crate::config::{Address, Certificate, Challenge, Listener, Role, SameSite, Secret, Sticky};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -233,6 +233,17 @@ fn values_arrive() {
     assert_eq!(config.acme.directory, "https://ca.example/directory");
     assert_eq!(config.server.max_connections, 20_000);
     assert_eq!(config.sites[0].upstream.connect_timeout.as_millis(), 500);
+    let health = &config.sites[0].upstream.health;
+    assert_eq!((health.max_failures, health.pause.as_secs()), (3, 30));
+    let check = health.check.as_ref().unwrap();
+    assert_eq!(
+        (check.path.as_str(), check.interval.as_secs()),
+        ("/health?deep", 2)
+    );
+    assert_eq!(check.timeout.as_secs(), 1);
+    assert_eq!(check.expect.unwrap().as_u16(), 204);
+    assert_eq!(check.host.as_ref().unwrap().as_str(), "shop.example:8080");
+    assert_eq!(config.sites[0].upstream.sticky, Sticky::Guest);
     assert_eq!(config.sites[0].guest.secrets, [Secret(KEY.to_owned())]);
     assert_eq!(config.sites[0].guest.cookie_same_site, SameSite::Strict);
     assert_eq!(config.sites[0].guest.header, "x-guest-id");
@@ -348,8 +359,8 @@ fn the_full_file_has_every_key() {
 fn every_key_is_documented() {
     let docs = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let tables = [
-        "listener", "paths", "limits", "server", "upstream", "pages", "guest", "adopt", "push",
-        "history", "log", "site",
+        "listener", "paths", "limits", "server", "upstream", "health", "pages", "guest", "adopt",
+        "push", "history", "log", "site",
     ];
     let documented = |key: &&str| docs.contains(&format!("| `{key}` |")) || tables.contains(key);
     let missing: Vec<_> = all_keys()

@@ -1,10 +1,13 @@
 //! `[upstream]`.
 
+use super::health::health;
 use super::report::expected;
 use super::section::Section;
 use super::units::{hours, seconds};
 use super::{MANY, address, checks, outside};
-use crate::config::{Listener, Origin, Upstream};
+use crate::config::{Listener, Origin, Sticky, Upstream};
+
+const STICKY: [(&str, Sticky); 2] = [("guest", Sticky::Guest), ("none", Sticky::Nobody)];
 
 pub(super) fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bool) -> Upstream {
     let origins = origins(s, required);
@@ -19,6 +22,8 @@ pub(super) fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bo
         tunnel_timeout: s.duration("tunnel_timeout", hours(1)),
         idle_timeout: s.duration("idle_timeout", seconds(4)),
         max_idle: s.number("max_idle", 64, 0..=MANY),
+        sticky: s.one_of("sticky", Sticky::Nobody, &STICKY),
+        health: s.section("health", health),
     }
 }
 
