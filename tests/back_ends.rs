@@ -79,7 +79,7 @@ fn each_gets_its_share_and_a_dead_one_is_never_seen() {
     }
     assert!(metric(&server, "up", &dead, 0) && metric(&server, "up", &one, 1));
     assert!(!metric(&server, "failures_total", &dead, 0));
-    assert_eq!(server.log().matches("a back end is out").count(), 1);
+    wait_for(|| server.log().matches("a back end is out").count() == 1);
 }
 
 #[test]
@@ -223,6 +223,8 @@ fn websockets_make_a_back_end_busy_and_outlive_its_removal() {
     assert!(metric(&server, "requests", &echo, 1), "it is still counted");
     for _ in 0..4 {
         assert_eq!(word(&server), "plain");
+        // A request counts until all of its answer is with the client.
+        wait_for(|| metric(&server, "requests", &plain, 0));
     }
     reload(&server, &format!("{echo:?}, "), "");
     assert_eq!(word(&server), "plain");

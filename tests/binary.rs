@@ -1,15 +1,12 @@
 //! Protobuf: requests written by hand here, answers read by `compat`.
 
-use std::io::Write;
-use std::net::TcpStream;
-
 use data_encoding::HEXLOWER;
 use pullgate_compat::channel::PublicId;
 use pullgate_compat::message::{Message, Sender};
 use pullgate_compat::wire::{Response, decode_response};
 use tungstenite::Message as Frame;
 
-use crate::harness::{Server, get};
+use crate::harness::{Server, get, send_raw};
 use crate::push::{A, B, signed, start, wait_until_online, websocket};
 
 /// A field that holds bytes or a message.
@@ -57,15 +54,11 @@ pub(crate) fn publish_all(receivers: &[Vec<u8>], bodies: &[&str]) -> Vec<u8> {
 }
 
 pub(crate) fn post(address: &str, target: &str, body: &[u8]) -> crate::harness::Response {
-    let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
-    write!(
-        stream,
+    let head = format!(
         "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-    )
-    .unwrap();
-    stream.write_all(body).unwrap();
-    crate::harness::read_response(stream)
+    );
+    send_raw(address, &[head.as_bytes(), body].concat())
 }
 
 pub(crate) fn messages(batch: &[u8]) -> Vec<Message> {

@@ -1,16 +1,14 @@
 //! Guests' own channels, with no Bitrix behind pullgate.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::binary::{messages, post, publish as batch};
 use crate::engine::{Engine, on_every_engine};
 use crate::guests::{PAGE, SECRET};
-use crate::harness::{Response, SIGNATURE_KEY, Server, get, send, upstream, wait_for};
+use crate::harness::{Response, SIGNATURE_KEY, Server, connect, get, send, upstream, wait_for};
 use crate::push::{A, bodies, signed, wait_until_online, websocket};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
@@ -232,10 +230,7 @@ fn pages_without_bitrix_get_events(engine: &Engine) {
     let server = start(engine, "");
     let guest = Guest::new(&server);
     let open = |last: &str| {
-        let mut stream = TcpStream::connect(&server.site).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        let mut stream = connect(&server.site);
         write!(
             stream,
             "GET /pullgate/events HTTP/1.1\r\nHost: {}\r\n{}\r\n{last}\r\n",

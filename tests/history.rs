@@ -213,7 +213,7 @@ fn listen(pair: &Pair, running: &Running, all_came: &AtomicBool) {
             continue;
         };
         stream
-            .set_read_timeout(Some(Duration::from_millis(500)))
+            .set_read_timeout(Some(Duration::from_secs(5)))
             .unwrap();
         let url = format!(
             "ws://{site}/bitrix/subws/?CHANNEL_ID={}&mid={last}",

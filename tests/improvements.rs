@@ -23,7 +23,7 @@ fn read(socket: &mut WebSocket<TcpStream>, count: usize) -> Vec<String> {
 
 #[test]
 fn nothing_is_dropped_between_ping_and_pong() {
-    let server = start("ping_interval = \"1s\"\n");
+    let server = start("ping_interval = \"5s\"\n");
     let channel = signed(&server, A);
     let mut socket = websocket(&server, &format!("CHANNEL_ID={channel}"));
     assert!(matches!(socket.read().unwrap(), Message::Ping(_)));
@@ -71,15 +71,16 @@ fn nothing_waits_for_what_may_come() {
     let channel = signed(&server, A);
     let mut socket = websocket(&server, &format!("CHANNEL_ID={channel}"));
     wait_until_online(&server);
-    let mut slow = 0;
-    for n in 0..20 {
+    let times = (0..20).map(|n| {
         let began = Instant::now();
         publish(&server, A, &n.to_string(), 0);
         assert_eq!(read(&mut socket, 1), [n.to_string()]);
-        slow += u32::from(began.elapsed() >= Duration::from_millis(400));
-    }
-    // The reference holds back every other one for 400 ms; a busy machine may a few.
-    assert!(slow < 8, "{slow} of 20");
+        began.elapsed()
+    });
+    let times: Vec<Duration> = times.collect();
+    // The reference holds back every other one for 400 ms; a busy machine may some, but not every second one.
+    let quick = |pair: &[Duration]| pair.iter().all(|time| *time < Duration::from_millis(400));
+    assert!(times.windows(2).any(quick), "{times:?}");
 }
 
 #[test]

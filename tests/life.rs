@@ -5,8 +5,6 @@ mod manager;
 mod secure;
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -51,10 +49,13 @@ pub(crate) fn taken_over(log: &str) -> Option<Result<u32, String>> {
     })
 }
 
-/// Starts it by a file of its own, which can be replaced.
+/// Starts it by a file of its own, which can be replaced. Another process writes it: what this one has open for writing,
+/// a process that another test is just starting has too for a moment, and then the file cannot be run.
 fn start_by_file(directory: &Arc<TempDir>, text: &str) -> (Server, std::path::PathBuf) {
     let program = directory.path().join("program");
-    fs::copy(pullgate().get_program(), &program).unwrap();
+    let mut copy = Command::new("cp");
+    let copied = copy.arg(pullgate().get_program()).arg(&program).status();
+    assert!(copied.unwrap().success());
     let command = Command::new(&program);
     let server = Server::run_as_configured(command, Arc::clone(directory), text);
     (server, program)
@@ -63,12 +64,16 @@ fn start_by_file(directory: &Arc<TempDir>, text: &str) -> (Server, std::path::Pa
 /// Puts a script in the place of a program that runs.
 fn replace(program: &std::path::Path, script: &str) {
     let fresh = program.with_extension("new");
-    let mut file = fs::File::create(&fresh).unwrap();
-    file.write_all(format!("#!/bin/bash\n{script}\n").as_bytes())
-        .unwrap();
-    file.set_permissions(fs::Permissions::from_mode(0o755))
-        .unwrap();
-    drop(file);
+    let mut shell = Command::new("sh");
+    let written = shell
+        .args([
+            "-c",
+            "printf '#!/bin/bash\n%s\n' \"$1\" >\"$0\" && chmod 755 \"$0\"",
+        ])
+        .arg(&fresh)
+        .arg(script)
+        .status();
+    assert!(written.unwrap().success());
     fs::rename(&fresh, program).unwrap();
 }
 

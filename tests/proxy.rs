@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::{Php, Server, get, read_head, read_response, send, upstream};
+use crate::harness::{Php, Server, connect, get, read_head, read_response, send, upstream};
 
 /// Echoes the head as the body.
 pub(crate) fn mirror() -> String {
@@ -138,7 +138,7 @@ fn a_site_that_is_away_or_slow_is_named_so() {
         .next()
         .unwrap();
     crate::harness::wait_for(|| unreachable.log().contains(id));
-    let silent = upstream(|_stream, _| std::thread::sleep(Duration::from_secs(3)));
+    let silent = upstream(|_stream, _| std::thread::sleep(Duration::from_secs(60)));
     let slow = Server::start(&silent, "response_timeout = \"300ms\"\n");
     assert_eq!(get(&slow.site, "/", &[]).status, 504);
 }
@@ -285,16 +285,11 @@ fn a_client_that_says_nothing_is_let_go() {
         "header_timeout = \"300ms\"\nbody_timeout = \"300ms\"\n",
         &mirror(),
     );
-    let mut silent = TcpStream::connect(&server.site).unwrap();
-    silent
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    let mut silent = connect(&server.site);
     silent.write_all(b"GET / HTTP/1.1\r\nHos").unwrap();
     let mut answer = Vec::new();
     let _ = silent.read_to_end(&mut answer);
-    let mut half = TcpStream::connect(&server.publish).unwrap();
-    half.set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    let mut half = connect(&server.publish);
     half.write_all(b"POST /bitrix/pub/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
         .unwrap();
     assert!(
@@ -312,10 +307,7 @@ fn a_client_is_told_to_go_on_with_its_body() {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     });
     let server = Server::start(&patient, "");
-    let mut stream = TcpStream::connect(&server.site).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    let mut stream = connect(&server.site);
     write!(stream, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n").unwrap();
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 100"));
     stream.write_all(b"body").unwrap();

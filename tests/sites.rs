@@ -15,7 +15,7 @@ use std::process::Output;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tungstenite::WebSocket;
+use tungstenite::{Message, WebSocket};
 
 use crate::harness::{Response, Server, connect, pullgate, read_response, upstream};
 
@@ -153,7 +153,12 @@ fn websocket(address: &str, host: &str, query: &str) -> WebSocket<TcpStream> {
 }
 
 fn next(socket: &mut WebSocket<TcpStream>) -> String {
-    let frame = socket.read().unwrap().into_text().unwrap();
+    let frame = loop {
+        // Pings come as well, where a test takes long.
+        if let Message::Text(frame) = socket.read().unwrap() {
+            break frame;
+        }
+    };
     let bodies = crate::push::bodies(&frame);
     assert_eq!(bodies.len(), 1, "{frame}");
     bodies[0].to_owned()

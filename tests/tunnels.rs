@@ -69,10 +69,10 @@ fn their_bytes_pass_as_they_are() {
 
 #[test]
 fn both_sides_silent_for_too_long_is_the_end() {
-    let server = Server::start(&echo(), "tunnel_timeout = \"1s\"\n");
+    let server = Server::start(&echo(), "tunnel_timeout = \"4s\"\n");
     let mut tunnel = open(&server);
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(2) {
+    while began.elapsed() < Duration::from_secs(6) {
         assert!(echoes(&mut tunnel), "{:?}", began.elapsed());
         std::thread::sleep(Duration::from_millis(300));
     }
@@ -81,7 +81,7 @@ fn both_sides_silent_for_too_long_is_the_end() {
 
 #[test]
 fn they_may_end_within_the_drain_time() {
-    let server = Server::start_with("drain_timeout = \"20s\"\n", &echo());
+    let server = Server::start_with("drain_timeout = \"300s\"\n", &echo());
     let mut tunnel = open(&server);
     let address = server.site.clone();
     let stopping = std::thread::spawn(move || server.terminate());
@@ -92,7 +92,7 @@ fn they_may_end_within_the_drain_time() {
     }
     drop(tunnel);
     let (success, took) = stopping.join().unwrap();
-    assert!(success && took < Duration::from_secs(15), "{took:?}");
+    assert!(success && took < Duration::from_secs(100), "{took:?}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn nothing_is_waited_for_after_the_second_signal() {
 
 #[test]
 fn half_a_head_does_not_delay_a_stop() {
-    let server = Server::start_with("drain_timeout = \"60s\"\n", &mirror());
+    let server = Server::start_with("drain_timeout = \"300s\"\n", &mirror());
     let mut fresh = connect(&server.site);
     fresh.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
     let mut kept = connect(&server.site);
@@ -126,7 +126,7 @@ fn half_a_head_does_not_delay_a_stop() {
         .unwrap();
     assert!(read_head(&mut kept).starts_with("HTTP/1.1 200"));
     let (success, took) = server.terminate();
-    assert!(success && took < Duration::from_secs(20), "{took:?}");
+    assert!(success && took < Duration::from_secs(100), "{took:?}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_response_under_way_outlives_half_a_head_behind_it() {
         let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n");
         let _ = stream.write_all(&vec![b'x'; SIZE]);
     });
-    let server = Server::start_with("drain_timeout = \"60s\"\n", &big);
+    let server = Server::start_with("drain_timeout = \"300s\"\n", &big);
     let mut client = connect(&server.site);
     client
         .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHo")
@@ -152,5 +152,5 @@ fn a_response_under_way_outlives_half_a_head_behind_it() {
     }
     assert_eq!(received, SIZE);
     let (success, took) = stopping.join().unwrap();
-    assert!(success && took < Duration::from_secs(40), "{took:?}");
+    assert!(success && took < Duration::from_secs(100), "{took:?}");
 }

@@ -12,7 +12,7 @@ use crate::push::{A, B, signed, websocket};
 #[test]
 fn who_is_online_at_one_node_is_online_at_all() {
     let redis = RedisServer::start();
-    let (a, b) = (redis.node_with("ping_interval = \"1s\"\n"), redis.node());
+    let (a, b) = (redis.node_with("ping_interval = \"5s\"\n"), redis.node());
     let both = format!("{}/{}", signed(&a, A), signed(&a, &format!("{B}:{A}")));
     let mut socket = websocket(&a, &format!("CHANNEL_ID={both}"));
     let target = format!("/bitrix/pub/?CHANNEL_ID={A}/{B}/{}", "0".repeat(32));

@@ -191,7 +191,8 @@ fn agree(ours: &BTreeMap<String, Kept>, recorded: &BTreeMap<String, Kept>, left:
     let online = HEXLOWER.encode(b"channel:online:");
     let all_there = recorded.iter().all(|(key, recorded)| match ours.get(key) {
         Some(ours) => {
-            let ttl = recorded.ttl - 5..=recorded.ttl + 5;
+            // What was kept a while ago lives less long already.
+            let ttl = recorded.ttl - 30..=recorded.ttl + 5;
             ours.content == recorded.content && ttl.contains(&ours.ttl)
         }
         None => left && key.contains(&online),
@@ -215,7 +216,7 @@ fn the_keys_are_those_of_push_server() {
         let began = std::time::Instant::now();
         while !agree(&stage.dump(), &recorded, left) {
             assert!(
-                began.elapsed() < Duration::from_secs(20),
+                began.elapsed() < Duration::from_secs(60),
                 "{:#?}\nrecorded {recorded:#?}",
                 stage.dump()
             );

@@ -59,7 +59,7 @@ impl RedisServer {
     pub(crate) fn connection(&self) -> Connection {
         let connection = self.client().get_connection().unwrap();
         connection
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         connection
     }

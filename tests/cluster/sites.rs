@@ -279,7 +279,7 @@ fn a_site_that_is_removed_leaves_redis() {
         let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut admin).unwrap();
         list.lines().count() - 1
     };
-    assert_eq!(connections(), 4);
+    wait_for(|| connections() == 4);
     let told = reload(&node, &tables(&redis, &SITES[1]), "");
     assert!(told.contains("site prefix: removed"), "{told}");
     wait_for(|| connections() == 2);

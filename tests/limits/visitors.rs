@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::ADMIN;
+use crate::cluster::outage::metric;
 use crate::harness::{
     Response, Server, connect, free_port, get, read_head, read_response, send_raw, upstream,
     wait_for,
@@ -42,10 +43,10 @@ fn ask(mut stream: TcpStream) -> Response {
 }
 
 fn refused(server: &Server, reason: &str) -> u64 {
-    let metrics = get(&server.admin(), "/metrics", &[]).body;
-    let name = format!("pullgate_refused_total{{reason=\"{reason}\"}} ");
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    line.unwrap().parse().unwrap()
+    metric(
+        server,
+        &format!("pullgate_refused_total{{reason=\"{reason}\"}}"),
+    )
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn read_after(listen: &[&str]) -> Response {
     });
     let recorder = Recorder::start(
         &url,
-        &["--for", "500ms", "--listen", listen[1], "--upstream", &url],
+        &["--for", "5s", "--listen", listen[1], "--upstream", &url],
     );
     let mut stream = TcpStream::connect(&recorder.address).unwrap();
     write!(stream, "GET /bitrix/sub/ HTTP/1.1\r\n\r\n").unwrap();

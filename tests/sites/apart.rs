@@ -12,7 +12,7 @@ const NOWHERE: (&str, &str) = ("http://127.0.0.1:1", "");
 /// Both sites have the same key, so that nothing but the site itself keeps their channels apart.
 fn with_one_key(engine: &Engine, more: &str) -> Sites {
     let tables = format!(
-        "{}[push]\nsignature_key = \"{SIGNATURE_KEY}\"\npoll_timeout = \"2s\"\n{more}",
+        "{}[push]\nsignature_key = \"{SIGNATURE_KEY}\"\npoll_timeout = \"8s\"\n{more}",
         engine.history()
     );
     Sites::shop_and_blog(NOWHERE, NOWHERE, &tables)

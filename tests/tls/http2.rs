@@ -165,7 +165,7 @@ fn a_response_that_is_not_taken_ends_and_others_go_on() {
 #[test]
 fn who_is_idle_or_never_begins_is_let_go() {
     let server = start_one(
-        "header_timeout = \"1s\"\nsend_timeout = \"1s\"\n",
+        "header_timeout = \"3s\"\nsend_timeout = \"3s\"\n",
         &echo(),
         "",
     );
