@@ -13,9 +13,11 @@ use tempfile::TempDir;
 
 mod group;
 mod silent;
+mod witness;
 
 pub(crate) use group::Group;
 pub(crate) use silent::Silent;
+pub(crate) use witness::Witness;
 
 pub(crate) const SIGNATURE_KEY: &str = "a signature key for tests";
 

@@ -14,6 +14,7 @@
 //! | [`http1`] | HTTP/1.1 as bytes: what the site gets, and what nginx makes of the same |
 //! | [`targets`] | odd bytes of a request target |
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
+//! | [`paths`] | times and largest bodies by path, however it is spelt |
 //! | [`life`] | under a service manager, and upgrades: another process takes over, under load |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
 //! | [`tls`] | certificates by name, renewed, stapled; everything through TLS; HTTP/2 and its floods |
@@ -85,6 +86,7 @@ mod limits;
 mod log;
 mod migration;
 mod pages;
+mod paths;
 mod proxy;
 mod proxy_protocol;
 mod push;

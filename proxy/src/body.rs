@@ -17,7 +17,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::limits::Place;
+use crate::config::Terms;
+use crate::limits::{Place, Reason};
 use lease::Lease;
 pub(crate) use pace::Pace;
 
@@ -111,6 +112,8 @@ impl HttpBody for Body {
 pub(crate) struct Streamed {
     body: Incoming,
     pace: Pace,
+    /// Bytes; more are an error. 0: any.
+    max: usize,
     silence: Option<Pin<Box<Sleep>>>,
 }
 
@@ -121,10 +124,23 @@ pub(crate) enum BodyError {
     Silent(Duration),
     #[error("it came slower than {0} bytes a second")]
     Slow(usize),
+    #[error("it is larger than {0} bytes")]
+    TooLarge(usize),
     #[error("it is broken: {}", cause(.0))]
     Broken(hyper::Error),
     #[error("the peer broke it off: {}", cause(.0))]
     Aborted(hyper::Error),
+}
+
+impl BodyError {
+    /// The limit by which it was refused, if it was one.
+    pub(crate) fn limit(&self) -> Option<Reason> {
+        match self {
+            Self::TooLarge(_) => Some(Reason::Body),
+            Self::Slow(_) => Some(Reason::BodyRate),
+            Self::Silent(_) | Self::Broken(_) | Self::Aborted(_) => None,
+        }
+    }
 }
 
 /// What hyper's error is about: by itself it says "error reading a body".
@@ -153,8 +169,33 @@ impl Streamed {
         Self {
             body,
             pace,
+            max: 0,
             silence: None,
         }
+    }
+
+    /// The same, and more than so many bytes are an error. 0: any.
+    pub(crate) fn at_most(self, max: usize) -> Self {
+        Self { max, ..self }
+    }
+
+    /// A client's, on its way to the site.
+    ///
+    /// # Errors
+    ///
+    /// When its head says already that it is too large.
+    pub(crate) fn of_client(body: Incoming, terms: &Terms) -> Result<Self, BodyError> {
+        let pace = Pace::new(terms.body_timeout, terms.min_body_rate);
+        let length = body.size_hint().lower();
+        let body = Self::new(body, pace).at_most(terms.max_body);
+        match body.is_too_large(length.try_into().unwrap_or(usize::MAX)) {
+            true => Err(BodyError::TooLarge(body.max)),
+            false => Ok(body),
+        }
+    }
+
+    fn is_too_large(&self, bytes: usize) -> bool {
+        self.max != 0 && bytes > self.max
     }
 }
 
@@ -171,6 +212,9 @@ impl HttpBody for Streamed {
             if let Some(Ok(frame)) = &frame {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 self.pace.came(bytes, Instant::now());
+                if self.is_too_large(self.pace.received()) {
+                    return Poll::Ready(Some(Err(BodyError::TooLarge(self.max))));
+                }
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }

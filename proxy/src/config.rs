@@ -18,6 +18,7 @@ use hosts::HostPattern;
 pub(crate) use limits::SiteLimits;
 pub(crate) use listener::{Address, Listener, Role};
 pub(crate) use pages::{ErrorPages, Pages};
+pub(crate) use path::{SitePath, Terms};
 pub(crate) use push::{Limits, Paths, Push};
 pub(crate) use tls::{Certificate, Certified, Tls};
 pub(crate) use upstream::{Origin, Sticky, Upstream};
@@ -31,6 +32,7 @@ pub(crate) mod hosts;
 mod limits;
 mod listener;
 pub(crate) mod pages;
+mod path;
 mod push;
 mod tls;
 mod upstream;
@@ -63,6 +65,8 @@ pub(crate) struct Site {
     /// Default false.
     pub(crate) is_original: bool,
     pub(crate) upstream: Upstream,
+    /// Default none.
+    pub(crate) paths: Vec<SitePath>,
     pub(crate) pages: Pages,
     pub(crate) guest: Guest,
     pub(crate) push: Push,

@@ -133,6 +133,10 @@ impl Error {
                 StatusCode::REQUEST_TIMEOUT,
                 "The rest of the request did not come in time.",
             ),
+            Self::Upload(BodyError::TooLarge(_)) => Answer::to_the_client(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request is larger than may be sent to this address.",
+            ),
             Self::Upload(BodyError::Broken(_) | BodyError::Aborted(_)) => {
                 Answer::to_the_client(StatusCode::BAD_REQUEST, "The request did not come whole.")
             }

@@ -16,12 +16,14 @@ use hyper::body::Incoming;
 use crate::body::lease::Lease;
 use crate::body::request::{RequestBody, Upload};
 use crate::body::{Body, Pace, Streamed};
+use crate::config::Terms;
 use crate::error::Error;
 use pool::{Attempts, Pool};
 
 /// Sends one prepared request. `parts` already carries the headers for the site.
 pub(crate) async fn forward(
     pool: &Pool,
+    terms: &Terms,
     mut parts: request::Parts,
     mut body: RequestBody,
 ) -> Result<Response<Body>, Error> {
@@ -44,11 +46,11 @@ pub(crate) async fn forward(
         let again = (!is_last && repeatable).then(|| parts.clone());
         let request = Request::from_parts(parts, body);
         let sent = lease.sender.try_send_request(request);
-        match pool.answer(sent, upload).await? {
+        match pool.answer(sent, upload, terms.response_timeout).await? {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Error::UnaskedUpgrade);
             }
-            Ok(response) => return streamed(pool, response, lease),
+            Ok(response) => return streamed(response, lease, terms),
             Err(mut failed) if !is_last => match (failed.take_message(), again) {
                 (Some(unsent), _) => (parts, body) = unsent.into_parts(),
                 (None, Some(again)) => (parts, body) = (again, RequestBody::Empty),
@@ -79,9 +81,9 @@ fn failure(error: hyper::Error, upload: Option<&Upload>) -> Error {
 
 /// The site's response, its body to come. The connection goes back to the pool behind it.
 fn streamed(
-    pool: &Pool,
     response: Response<Incoming>,
     lease: Lease,
+    terms: &Terms,
 ) -> Result<Response<Body>, Error> {
     if !is_framed(response.headers()) {
         return Err(Error::Framing);
@@ -92,7 +94,7 @@ fn streamed(
             return Body::empty();
         }
         Body::Upstream(
-            Streamed::new(body, Pace::unhurried(pool.response_timeout())),
+            Streamed::new(body, Pace::unhurried(terms.response_timeout)),
             Some(lease),
         )
     }))

@@ -6,7 +6,7 @@ mod frames;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
-use crate::harness::{upstream, wait_for};
+use crate::harness::{Witness, upstream, wait_for};
 use crate::push::{A, bodies, publish, signed, wait_until_online};
 use crate::tls::{echo, ended, start_one};
 use frames::{Client, Kind};
@@ -200,6 +200,35 @@ fn a_body_that_stops_ends_its_request() {
     );
     client.frame(Kind::Data, 0, 1, b"half");
     assert_eq!(client.response(1).status, "408");
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused() {
+    let site = Witness::start();
+    let path = "[[path]]\nprefix = \"/upload/\"\nmax_body = \"100B\"\n";
+    let server = start_one("", &site.url, path);
+    let mut client = Client::open(&server);
+    let post = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "site.test"),
+        (":path", "/%75pload/"),
+    ];
+    let says_so = [post.as_slice(), &[("content-length", "101")]].concat();
+    client.headers(1, &says_so, false);
+    assert_eq!(client.response(1).status, "413");
+    assert_eq!(site.count(), 0);
+    client.request(3, &[]);
+    assert_eq!(client.response(3).status, "200", "others go on");
+    // The client of these tests reads a status only where it is written out, the first time.
+    let mut client = Client::open(&server);
+    client.headers(1, &post, false);
+    client.frame(Kind::Data, 0, 1, &[b'x'; 60]);
+    site.last(|site| site.body().contains(&"x".repeat(60)));
+    client.frame(Kind::Data, 0, 1, &[b'x'; 60]);
+    assert_eq!(client.response(1).status, "413");
+    let cut = site.last(|site| site.ended);
+    assert!(!cut.body().ends_with("0\r\n\r\n"), "{cut:?}");
 }
 
 /// A site that waits for a body which does not come.

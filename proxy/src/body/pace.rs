@@ -31,7 +31,7 @@ impl Pace {
         Self::new(server.body_timeout, server.min_body_rate)
     }
 
-    fn new(longest_silence: Duration, min_rate: usize) -> Self {
+    pub(super) fn new(longest_silence: Duration, min_rate: usize) -> Self {
         Self {
             longest_silence,
             min_rate,
@@ -47,6 +47,11 @@ impl Pace {
         if let Some(since) = self.waiting_since.take() {
             self.waited += now.saturating_duration_since(since);
         }
+    }
+
+    /// Bytes.
+    pub(super) fn received(&self) -> usize {
+        self.received
     }
 
     /// From now on the next piece is waited for, for no longer than this.

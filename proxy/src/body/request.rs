@@ -6,10 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{BodyError, Pace, Streamed};
+use super::{BodyError, Streamed};
 
 /// A request's body; trailers end here, PHP cannot see them.
 #[derive(Debug)]
@@ -57,13 +56,13 @@ impl Upload {
 }
 
 impl RequestBody {
-    /// What comes from the client, at this pace at least.
-    pub(crate) fn of(body: Incoming, pace: Pace) -> Self {
+    /// What comes from the client.
+    pub(crate) fn of(body: Streamed) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
         let upload = Upload(Mutex::new(Turn::Site(Instant::now())));
-        Self::Streamed(Streamed::new(body, pace), Arc::new(upload))
+        Self::Streamed(body, Arc::new(upload))
     }
 
     /// What was read already.

@@ -1,6 +1,6 @@
 //! `pullgate.toml`: text in, [`Config`] out, or every error in it at once.
 //!
-//! The functions from [`config`] on, and those of [`listener`], [`upstream`], [`pages`], [`guest`] and [`push`], are the
+//! The functions from [`config`] on, and those of [`listener`], [`upstream`], [`path`], [`pages`], [`guest`] and [`push`], are the
 //! file's table of contents: a line a key, with its default. How a line is read and reported is in the
 //! other modules below; `docs/configuration.md` is the same table for administrators.
 
@@ -35,6 +35,7 @@ mod listener;
 mod names;
 mod outside;
 mod pages;
+mod path;
 mod push;
 mod reading;
 mod report;

@@ -54,6 +54,8 @@ pub(crate) struct Upstream {
     pub(crate) connect_timeout: Duration,
     /// Longest silence of the site: before its response head, and within a body. Default 300 s.
     pub(crate) response_timeout: Duration,
+    /// Largest request body, bytes. Default 0: any.
+    pub(crate) max_body: usize,
     /// Longest silence of both sides of a websocket of the site. Default 1 h.
     pub(crate) tunnel_timeout: Duration,
     /// How long an idle connection is kept for reuse. Default 4 s, less than Apache's 5 s.

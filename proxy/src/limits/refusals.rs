@@ -13,6 +13,7 @@ pub(crate) enum Reason {
     ProxyProtocol,
     Head,
     Target,
+    Body,
     BodyRate,
     Requests,
     ConcurrentRequests,
@@ -23,7 +24,7 @@ pub(crate) enum Reason {
 }
 
 /// A reason's name in metrics, and what it means.
-const REASONS: [(Reason, &str, &str); 12] = [
+const REASONS: [(Reason, &str, &str); 13] = [
     (
         Reason::Connections,
         "connections",
@@ -48,6 +49,11 @@ const REASONS: [(Reason, &str, &str); 12] = [
         Reason::Target,
         "target",
         "a request target is longer than server.max_target",
+    ),
+    (
+        Reason::Body,
+        "body",
+        "a request body is larger than upstream.max_body, or than its path or push.limits allow",
     ),
     (
         Reason::BodyRate,

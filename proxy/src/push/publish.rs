@@ -18,7 +18,7 @@ use crate::body::{Body, BodyError, Pace, Streamed};
 use crate::error::Error;
 use crate::history::Draft;
 use crate::hub;
-use crate::limits::{Reason, refused};
+use crate::limits::refused;
 use crate::log;
 use crate::site::Site;
 use crate::statistics::Command;
@@ -82,7 +82,7 @@ pub(crate) async fn refuse_order(site: &Site, request: Request<Incoming>) -> Res
     match collect(site, request.into_body()).await {
         Ok(body) if body.is_empty() => refusal(Status::EmptyRequest),
         Ok(_) => refusal(Status::WrongRequestSignature),
-        Err(uncollected) => uncollected.into(),
+        Err(error) => uncollected(&error),
     }
 }
 
@@ -94,7 +94,7 @@ async fn protobuf(
 ) -> Response<Body> {
     let body = match collect(site, request.into_body()).await {
         Ok(body) => body,
-        Err(uncollected) => return uncollected.into(),
+        Err(error) => return uncollected(&error),
     };
     match binary::carry_out(site, &body, rights, to).await {
         Ok(Outcome::Published) => answer(StatusCode::OK, ""),
@@ -108,7 +108,7 @@ async fn text(site: &Site, to: &To<'_>, request: Request<Incoming>) -> Response<
     let (head, body) = request.into_parts();
     let body = match collect(site, body).await {
         Ok(body) => body,
-        Err(uncollected) => return uncollected.into(),
+        Err(error) => return uncollected(&error),
     };
     let expiry = Expiry::from_header(expiry_header(&head.headers).as_deref()).seconds();
     let receivers = to.receivers(expiry);
@@ -182,50 +182,34 @@ fn expiry_header(headers: &HeaderMap) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// Why a body was not taken.
-#[derive(Debug, thiserror::Error)]
-enum Uncollected {
-    #[error("the body is larger than push.limits.max_payload")]
-    TooLarge,
-    #[error("the body: {0}")]
-    Cut(#[from] BodyError),
-}
-
-impl From<Uncollected> for Response<Body> {
-    fn from(uncollected: Uncollected) -> Self {
-        let status = match uncollected {
-            Uncollected::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Uncollected::Cut(BodyError::Silent(_)) => StatusCode::REQUEST_TIMEOUT,
-            Uncollected::Cut(BodyError::Slow(_)) => {
-                refused(Reason::BodyRate, "a publisher");
-                StatusCode::REQUEST_TIMEOUT
-            }
-            Uncollected::Cut(BodyError::Broken(_) | BodyError::Aborted(_)) => {
-                StatusCode::BAD_REQUEST
-            }
-        };
-        tracing::info!(why = %uncollected, "a publish was refused");
-        let mut response = answer(status, "");
-        response.headers_mut().insert(
-            header::CONNECTION,
-            header::HeaderValue::from_static("close"),
-        );
-        response
+/// The answer to a body that was not taken.
+fn uncollected(error: &BodyError) -> Response<Body> {
+    let status = match error {
+        BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyError::Silent(_) | BodyError::Slow(_) => StatusCode::REQUEST_TIMEOUT,
+        BodyError::Broken(_) | BodyError::Aborted(_) => StatusCode::BAD_REQUEST,
+    };
+    if let Some(limit) = error.limit() {
+        refused(limit, "a publisher");
     }
+    tracing::info!(why = %format_args!("the body: {error}"), "a publish was refused");
+    let mut response = answer(status, "");
+    response.headers_mut().insert(
+        header::CONNECTION,
+        header::HeaderValue::from_static("close"),
+    );
+    response
 }
 
-async fn collect(site: &Site, body: Incoming) -> Result<Bytes, Uncollected> {
-    let limit = site.config.push.limits.max_payload;
-    let mut body = Streamed::new(body, Pace::of_clients(&site.server));
+async fn collect(site: &Site, body: Incoming) -> Result<Bytes, BodyError> {
+    let pace = Pace::of_clients(&site.server);
+    let mut body = Streamed::new(body, pace).at_most(site.config.push.limits.max_payload);
     // Copied, because a message may be kept: a piece of the connection's buffer would keep all of it.
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
         };
-        if whole.len() + data.len() > limit {
-            return Err(Uncollected::TooLarge);
-        }
         whole.extend_from_slice(&data);
     }
     Ok(whole.into_boxed_slice().into())

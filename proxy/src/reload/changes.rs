@@ -66,6 +66,7 @@ pub(super) fn list(old: &Config, new: &Config) -> Vec<String> {
                 let hosts = (&before.hosts, before.is_default) != (&site.hosts, site.is_default);
                 differs(&key(site, "hosts"), hosts);
                 differs(&key(site, "upstream"), before.upstream != site.upstream);
+                differs(&key(site, "paths"), before.paths != site.paths);
                 differs(&key(site, "pages"), before.pages != site.pages);
                 differs(&key(site, "guest"), before.guest != site.guest);
                 differs(&key(site, "push"), before.push != site.push);

@@ -8,13 +8,13 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use pullgate_compat::guest::GuestId;
 
 use crate::body::request::RequestBody;
-use crate::body::{Body, BodyError, Pace, Streamed};
+use crate::body::{Body, BodyError, Streamed};
 use crate::clock::unix_time;
+use crate::config::Terms;
 use crate::error::Error;
 use crate::guest::Guests;
 use crate::guest::channels::Signed;
@@ -91,10 +91,10 @@ pub(super) async fn config(
     site: &Site,
     pool: Option<&Pool>,
     guests: &Guests,
+    terms: &Terms,
     parts: request::Parts,
-    body: Incoming,
+    body: Streamed,
 ) -> Result<Response<Body>, Error> {
-    let body = Streamed::new(body, Pace::of_clients(&site.server));
     let form = match Limited::new(body, pull_config::MAX_FORM).collect().await {
         Ok(form) => form.to_bytes(),
         Err(error) => {
@@ -106,7 +106,7 @@ pub(super) async fn config(
     };
     let Some(asked) = pull_config::asked(&parts, &form) else {
         let pool = pool.ok_or(Error::Maintenance)?;
-        return upstream::forward(pool, parts, RequestBody::whole(form)).await;
+        return upstream::forward(pool, terms, parts, RequestBody::whole(form)).await;
     };
     let guest = guests.proven(&parts.headers);
     let Some(guest) = guest.filter(|guest| guest.to_string() == asked.guest) else {
@@ -119,7 +119,7 @@ pub(super) async fn config(
         .unwrap_or_default()
         .to_owned();
     let module = match pool {
-        Some(pool) => ask_module(pool, parts, guest).await,
+        Some(pool) => ask_module(pool, terms, parts, guest).await,
         None => None,
     };
     let config = &site.config;
@@ -149,7 +149,12 @@ pub(super) async fn config(
 }
 
 /// What the module answers to guests, who get its shared channel at least; `None` for a site without it.
-async fn ask_module(pool: &Pool, mut parts: request::Parts, guest: GuestId) -> Option<Module> {
+async fn ask_module(
+    pool: &Pool,
+    terms: &Terms,
+    mut parts: request::Parts,
+    guest: GuestId,
+) -> Option<Module> {
     parts.uri = http::Uri::from_static("/rest/pull.config.get.json");
     for name in [header::ACCEPT_ENCODING, header::CONTENT_LENGTH] {
         parts.headers.remove(name);
@@ -159,7 +164,7 @@ async fn ask_module(pool: &Pool, mut parts: request::Parts, guest: GuestId) -> O
         HeaderValue::from_static("application/x-www-form-urlencoded"),
     );
     let form = format!("pull_guest_id={guest}&CACHE=N");
-    let response = upstream::forward(pool, parts, RequestBody::whole(form.into()))
+    let response = upstream::forward(pool, terms, parts, RequestBody::whole(form.into()))
         .await
         .ok()
         .filter(|response| response.status() == StatusCode::OK)?;

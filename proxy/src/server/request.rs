@@ -13,7 +13,7 @@ use super::admission::admit;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::{Core, for_guests, head, redirect};
 use crate::admin;
-use crate::body::{Body, BodyError, Pace, request::RequestBody};
+use crate::body::{Body, Streamed, request::RequestBody};
 use crate::config::pages::MAINTENANCE;
 use crate::config::{Listener, Role};
 use crate::error::{Answer, Error};
@@ -106,8 +106,10 @@ impl Arrival {
         let mut response = match self.dispatch(&visitor, &id, request).await {
             Ok(response) => response,
             Err(error) => {
-                if let Error::Upload(BodyError::Slow(_)) = error {
-                    refused(Reason::BodyRate, visitor.address);
+                if let Error::Upload(error) = &error
+                    && let Some(limit) = error.limit()
+                {
+                    refused(limit, visitor.address);
                 }
                 self.page(&error, &id)
             }
@@ -235,6 +237,8 @@ impl Arrival {
         if is_closed && config.is_none() {
             return Err(Error::Maintenance);
         }
+        let terms = &site.config.terms(&site.server, parts.uri.path());
+        let body = Streamed::of_client(body, terms).map_err(Error::Upload)?;
         let guest = &site.config.guest;
         headers::remove_hop_by_hop(&mut parts.headers);
         let ours = [&guest.header, &guest.token_header, &X_REQUEST_ID];
@@ -247,19 +251,16 @@ impl Arrival {
         let cookie = guests.and_then(|guests| guests.identify(&mut parts, visitor));
 
         let mut response = if websocket {
-            let request = Request::from_parts(parts, body);
+            let request = Request::from_parts(parts, ());
             let counted = (site.connections.count(), place);
-            tunnel::forward(pool, request, counted).await?
+            tunnel::forward(pool, terms, request, counted).await?
         } else {
             let mut response = match config {
                 Some(guests) => {
                     let pool = (!is_closed).then_some(pool);
-                    for_guests::config(site, pool, guests, parts, body).await?
+                    for_guests::config(site, pool, guests, terms, parts, body).await?
                 }
-                None => {
-                    let body = RequestBody::of(body, Pace::of_clients(&site.server));
-                    upstream::forward(pool, parts, body).await?
-                }
+                None => upstream::forward(pool, terms, parts, RequestBody::of(body)).await?,
             };
             headers::remove_hop_by_hop(response.headers_mut());
             response

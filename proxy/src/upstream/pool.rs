@@ -142,8 +142,8 @@ impl Pool {
         &self,
         sent: impl Future<Output = Sent>,
         upload: Option<&Upload>,
+        longest: Duration,
     ) -> Result<Sent, Error> {
-        let longest = self.config.response_timeout;
         let mut sent = pin!(sent);
         let mut until = time::Instant::now() + longest;
         loop {
@@ -159,10 +159,6 @@ impl Pool {
                 return Err(Error::ResponseTimeout(longest));
             }
         }
-    }
-
-    pub(crate) fn response_timeout(&self) -> Duration {
-        self.config.response_timeout
     }
 
     pub(crate) fn tunnel_timeout(&self) -> Duration {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version, request};
-use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
@@ -17,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::pool::{Attempts, Pool};
 use crate::body::Body;
 use crate::body::request::RequestBody;
+use crate::config::Terms;
 use crate::error::Error;
 
 /// Whether a request asks for a websocket in the way of RFC 6455: no body, both headers.
@@ -36,7 +36,8 @@ pub(crate) fn wants_websocket(parts: &request::Parts) -> bool {
 /// long as the tunnel.
 pub(crate) async fn forward(
     pool: &Pool,
-    mut request: Request<Incoming>,
+    terms: &Terms,
+    mut request: Request<()>,
     counted: impl Send + 'static,
 ) -> Result<Response<Body>, Error> {
     let downstream = hyper::upgrade::on(&mut request);
@@ -50,11 +51,11 @@ pub(crate) async fn forward(
         .sender
         .try_send_request(Request::from_parts(parts, RequestBody::Empty));
     let mut response = pool
-        .answer(sent, None)
+        .answer(sent, None, terms.response_timeout)
         .await?
         .map_err(|failed| Error::Upstream(failed.into_error()))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return super::streamed(pool, response, lease);
+        return super::streamed(response, lease, terms);
     }
     let upstream = hyper::upgrade::on(&mut response);
     let longest_silence = pool.tunnel_timeout();

@@ -343,7 +343,7 @@ fn status(block: &[u8]) -> &'static str {
         true => huffman(digits),
         false => String::from_utf8(digits.to_vec()).unwrap(),
     };
-    let known = ["301", "308", "405", "408", "421", "431", "502"];
+    let known = ["301", "308", "405", "408", "413", "421", "431", "502"];
     let found = known.into_iter().find(|known| **known == digits);
     found.unwrap_or_else(|| panic!("{digits}"))
 }

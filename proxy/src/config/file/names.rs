@@ -119,13 +119,14 @@ pub(super) fn domain(value: &Value<'_>) -> Result<Option<String>, Mismatch> {
     Ok(Some(domain.to_owned()))
 }
 
+pub(super) const PATH_PREFIX: &str = "a path that begins with \"/\", such as \"/upload/\"";
+
 /// A prefix of the site's paths.
 pub(super) fn path_prefix(value: &Value<'_>) -> Result<String, Mismatch> {
-    let form = "a path that begins with \"/\", such as \"/upload/\"";
-    let path = value.text(form)?;
+    let path = value.text(PATH_PREFIX)?;
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
     if !path.starts_with('/') || !path.chars().all(plain) {
-        return Err(expected(form));
+        return Err(expected(PATH_PREFIX));
     }
     Ok(path.to_owned())
 }

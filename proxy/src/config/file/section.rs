@@ -189,6 +189,16 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// What is read of a key, if there is such a key.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> T,
+    ) -> Option<T> {
+        let value = read(self, key);
+        self.has(key).then_some(value)
+    }
+
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         self.read(key, default, |value| {
             let flag = value.node.as_bool();

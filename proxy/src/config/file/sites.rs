@@ -4,6 +4,7 @@
 use super::guest::guest;
 use super::limits::limits;
 use super::pages::pages;
+use super::path::paths;
 use super::push::push;
 use super::redis;
 use super::report::expected;
@@ -52,6 +53,7 @@ fn only(file: &mut Section<'_>, listeners: &[Listener], redis: RedisPlace) -> Si
         is_default: true,
         is_original: true,
         upstream: file.section("upstream", |s| upstream(s, listeners, true)),
+        paths: paths(file),
         pages: file.section("pages", pages),
         guest: file.section("guest", guest),
         push: file.section("push", push),
@@ -62,6 +64,7 @@ fn only(file: &mut Section<'_>, listeners: &[Listener], redis: RedisPlace) -> Si
 
 fn defaults(file: &mut Section<'_>, listeners: &[Listener]) {
     file.section("upstream", |s| upstream(s, listeners, false));
+    paths(file);
     file.section("pages", pages);
     file.section("guest", guest);
     file.section("push", push);
@@ -89,6 +92,7 @@ fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern
         s.flag("original", false),
         s.section("upstream", |s| upstream(s, listeners, true)),
     );
+    let paths = paths(s);
     let pages = s.section("pages", pages);
     let (guest, push) = (s.section("guest", guest), s.section("push", push));
     let limits = s.section("limits", limits);
@@ -99,6 +103,7 @@ fn site(s: &mut Section<'_>, listeners: &[Listener], taken: &mut Vec<HostPattern
         is_default,
         is_original,
         upstream,
+        paths,
         pages,
         guest,
         push,

@@ -271,7 +271,8 @@ fn values_arrive() {
 #[test]
 fn the_files_tables_are_the_defaults_of_every_site() {
     let text = fs::read_to_string(root().join("fixtures/config/valid/sites.toml")).unwrap();
-    let sites = config_of(&text).sites;
+    let config = config_of(&text);
+    let sites = &config.sites;
     let [shop, blog] = sites.as_slice() else {
         panic!("{sites:?}");
     };
@@ -281,6 +282,20 @@ fn the_files_tables_are_the_defaults_of_every_site() {
     let of = |value: fn(&super::super::Site) -> u64| (value(shop), value(blog));
     assert_eq!(of(|s| s.upstream.response_timeout.as_secs()), (600, 60));
     assert_eq!(of(|s| s.upstream.connect_timeout.as_secs()), (5, 5));
+    // A list is a key: that of a site stands instead of the file's.
+    let server = &config.server;
+    let max_body = |path| {
+        (
+            shop.terms(server, path).max_body,
+            blog.terms(server, path).max_body,
+        )
+    };
+    assert_eq!(max_body("/upload/"), (1 << 30, 0));
+    assert_eq!(max_body("/bitrix/admin"), (0, 1 << 20));
+    // The longest alone holds, wherever it stands; what it does not say is as for the whole site.
+    assert_eq!(max_body("/bitrix/admin/"), (0, 0));
+    let silence = |path| blog.terms(server, path).response_timeout.as_secs();
+    assert_eq!((silence("/bitrix/admin/"), silence("/bitrix/")), (3600, 60));
     assert_eq!(of(|s| s.guest.new_per_minute.into()), (10, 30));
     assert_eq!(of(|s| s.guest.secrets.len() as u64), (1, 1));
     assert_eq!(of(|s| s.push.publish_allow.len() as u64), (0, 1));
@@ -359,8 +374,8 @@ fn the_full_file_has_every_key() {
 fn every_key_is_documented() {
     let docs = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let tables = [
-        "listener", "paths", "limits", "server", "upstream", "health", "pages", "guest", "adopt",
-        "push", "history", "log", "site",
+        "listener", "path", "paths", "limits", "server", "upstream", "health", "pages", "guest",
+        "adopt", "push", "history", "log", "site",
     ];
     let documented = |key: &&str| docs.contains(&format!("| `{key}` |")) || tables.contains(key);
     let missing: Vec<_> = all_keys()

@@ -94,7 +94,8 @@ pub(super) fn show_size(bytes: usize) -> String {
 
 fn show(value: u64, units: &[(&str, u64)]) -> String {
     let divides = |(_, factor): &&(&str, u64)| value >= *factor && value.is_multiple_of(*factor);
-    match units.iter().find(divides) {
+    // Nothing is nothing in the smallest.
+    match units.iter().find(divides).or(units.last()) {
         Some((unit, factor)) => format!("{}{unit}", value / factor),
         None => value.to_string(),
     }
@@ -146,8 +147,9 @@ mod tests {
         assert_eq!(show_duration(hours(24)), "1d");
         assert_eq!(show_duration(seconds(40)), "40s");
         assert_eq!(show_duration(seconds(90)), "90s");
-        assert_eq!(show_duration(Duration::ZERO), "0");
+        assert_eq!(show_duration(Duration::ZERO), "0ms");
         assert_eq!(show_size(mib(256)), "256MiB");
         assert_eq!(show_size(1_500), "1500B");
+        assert_eq!(show_size(0), "0B");
     }
 }
