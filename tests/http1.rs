@@ -4,6 +4,7 @@ mod answers;
 mod cases;
 mod nginx;
 mod site;
+mod turns;
 
 use std::io::{Read, Write};
 
