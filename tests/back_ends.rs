@@ -191,6 +191,25 @@ fn what_may_have_arrived_goes_again_only_where_that_is_safe() {
 }
 
 #[test]
+fn a_request_under_way_ends_at_the_back_end_that_is_taken_out() {
+    let (go_on, until_told) = std::sync::mpsc::channel::<()>();
+    let until_told = std::sync::Mutex::new(until_told);
+    let slow = upstream(move |mut stream, _| {
+        let _ = until_told.lock().unwrap().recv();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
+    });
+    let plain = site("plain");
+    let server = start(&[&slow]);
+    let address = server.site.clone();
+    let under_way = thread::spawn(move || get(&address, "/", &[]));
+    wait_for(|| metric(&server, "requests", &slow, 1));
+    reload(&server, &format!("{slow:?}"), &format!("{plain:?}"));
+    assert_eq!(word(&server), "plain");
+    go_on.send(()).unwrap();
+    assert_eq!(under_way.join().unwrap().body, "slow");
+}
+
+#[test]
 fn websockets_make_a_back_end_busy_and_outlive_its_removal() {
     let echo = upstream(|mut stream, _| {
         let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";

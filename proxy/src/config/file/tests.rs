@@ -282,6 +282,12 @@ fn the_files_tables_are_the_defaults_of_every_site() {
     let of = |value: fn(&super::super::Site) -> u64| (value(shop), value(blog));
     assert_eq!(of(|s| s.upstream.response_timeout.as_secs()), (600, 60));
     assert_eq!(of(|s| s.upstream.connect_timeout.as_secs()), (5, 5));
+    let check = |s: &super::super::Site| s.upstream.health.check.clone().unwrap();
+    assert_eq!(check(shop).path, check(blog).path);
+    assert_eq!(
+        (check(shop).interval, check(blog).interval),
+        (seconds(5), seconds(1))
+    );
     // A list is a key: that of a site stands instead of the file's.
     let server = &config.server;
     let max_body = |path| {
