@@ -28,6 +28,8 @@
 //! | [`bitrix`] | guests of a site with Bitrix's pull module (a stub of it), old and current |
 //! | [`lesson`] | the official lesson for guests, its three steps, and the recipes of docs/guests.md |
 //! | [`push`] | publishing, long polling, websockets, who may publish |
+//! | [`site_checker`] | Bitrix's site checker, which reads once |
+//! | [`spellings`] | odd spellings of push paths, and what nginx and Apache take for one |
 //! | [`websocket`] | websocket clients that do not read, or break the protocol |
 //! | [`binary`] | the same in protobuf, and clients that publish |
 //! | [`history`] | what is published survives crashes |
@@ -95,8 +97,10 @@ mod record;
 mod reload;
 mod replay;
 mod request_id;
+mod site_checker;
 mod sites;
 mod soak;
+mod spellings;
 mod stress;
 mod targets;
 mod tls;
