@@ -14,6 +14,7 @@
 //! | [`http1`] | HTTP/1.1 as bytes: what the site gets, and what nginx makes of the same |
 //! | [`targets`] | odd bytes of a request target |
 //! | [`uploads`] | request bodies that are slow, broken or broken off |
+//! | [`request_buffering`] | request bodies that are read before the site is asked |
 //! | [`paths`] | times and largest bodies by path, however it is spelt |
 //! | [`life`] | under a service manager, and upgrades: another process takes over, under load |
 //! | [`limits`] | slow readers, too many connections, no file descriptors left |
@@ -96,6 +97,7 @@ mod readme;
 mod record;
 mod reload;
 mod replay;
+mod request_buffering;
 mod request_id;
 mod site_checker;
 mod sites;

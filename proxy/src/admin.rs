@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 
 use crate::acme::Acme;
-use crate::body::Body;
+use crate::body::{Body, buffer};
 use crate::history::Archive;
 use crate::history::disk::Disk;
 use crate::history::redis::Redis;
@@ -237,6 +237,18 @@ fn metrics(process: &Process) -> String {
             "pullgate_refused_total{{reason=\"{reason}\"}} {count}"
         );
     }
+    family(
+        &mut text,
+        "pullgate_request_buffer_bytes",
+        "gauge",
+        "Bytes of request bodies that are read before a site is asked.",
+    );
+    line(
+        &mut text,
+        "pullgate_request_buffer_bytes",
+        "",
+        buffer::in_use() as u64,
+    );
     let serving = process.serving();
     let last_read = &process.last_read;
     for (name, help, value) in [

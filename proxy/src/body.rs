@@ -1,5 +1,6 @@
 //! Bodies: what we answer ourselves, and what streams through.
 
+pub(crate) mod buffer;
 pub(crate) mod lease;
 mod pace;
 pub(crate) mod request;

@@ -175,6 +175,9 @@ pub(crate) struct Server {
     /// Bytes of a request body that are to come per second on an average, beyond the first `body_timeout`; time in which the
     /// site keeps the client waiting does not count. Default 500, 0: none.
     pub(crate) min_body_rate: usize,
+    /// What all request bodies that are read before a site is asked may take together, bytes; beyond it they stream.
+    /// Default 64 MiB.
+    pub(crate) buffer_memory: usize,
     /// Longest time without the client taking any byte of an answer. Default 60 s.
     pub(crate) send_timeout: Duration,
     /// How long requests under way may go on after SIGTERM. Default 30 s.

@@ -20,19 +20,28 @@ use crate::config::Terms;
 use crate::error::Error;
 use pool::{Attempts, Pool};
 
-/// Sends one prepared request. `parts` already carries the headers for the site.
+/// Sends one prepared request, its body read before if the terms say so. `parts` already carries the headers for the site.
 pub(crate) async fn forward(
     pool: &Pool,
     terms: &Terms,
     mut parts: request::Parts,
-    mut body: RequestBody,
+    body: RequestBody,
 ) -> Result<Response<Body>, Error> {
+    let had_length = body.size_hint().exact().is_some();
+    let mut body = body.buffered(terms).await.map_err(Error::Upload)?;
     let mut attempts = Attempts::of(&parts);
     in_origin_form(&mut parts);
-    if body.size_hint().exact().is_none() {
-        // hyper would leave out the body of a GET.
-        let chunked = HeaderValue::from_static("chunked");
-        parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+    if !had_length {
+        let (name, value) = match body.size_hint().exact() {
+            // For back ends that take no chunks.
+            Some(length) => (header::CONTENT_LENGTH, HeaderValue::from(length)),
+            // hyper would leave out the body of a GET.
+            None => (
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            ),
+        };
+        parts.headers.insert(name, value);
     }
     // An idle connection may close just as we write to it, and a back end may break off. What was not sent goes again,
     // and so does what is idempotent and bodiless: to each back end once, when no connection is left from before.

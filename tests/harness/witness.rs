@@ -28,6 +28,12 @@ impl Connection {
             .map_or("", |(_, body)| body)
     }
 
+    /// Whether this line is in the head, in any case.
+    pub(crate) fn has(&self, line: &str) -> bool {
+        let head = self.came.split("\r\n\r\n").next().unwrap();
+        head.lines().any(|of| of.eq_ignore_ascii_case(line))
+    }
+
     fn is_whole(&self) -> bool {
         let lower = self.came.to_ascii_lowercase();
         let Some((head, body)) = lower.split_once("\r\n\r\n") else {

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::harness::{Witness, upstream, wait_for};
 use crate::push::{A, bodies, publish, signed, wait_until_online};
+use crate::request_buffering::{ADMIN, are_buffered};
 use crate::tls::{echo, ended, start_one};
-use frames::{Client, Kind};
+use frames::{Client, END_STREAM, Kind};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 
@@ -229,6 +230,36 @@ fn a_body_that_is_too_large_is_refused() {
     assert_eq!(client.response(1).status, "413");
     let cut = site.last(|site| site.ended);
     assert!(!cut.body().ends_with("0\r\n\r\n"), "{cut:?}");
+}
+
+#[test]
+fn a_body_is_read_before_the_site_is_asked() {
+    let site = Witness::start();
+    let path = "[[path]]\nprefix = \"/\"\nbuffer_requests = \"100B\"\n";
+    let server = start_one("", &site.url, &format!("{path}{ADMIN}"));
+    let mut client = Client::open(&server);
+    let post = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "site.test"),
+        (":path", "/"),
+    ];
+    client.headers(1, &post, false);
+    client.frame(Kind::Data, 0, 1, &[b'x'; 60]);
+    are_buffered(&server, 60);
+    assert_eq!(site.count(), 0);
+    client.frame(Kind::Data, END_STREAM, 1, &[b'x'; 40]);
+    assert_eq!(client.response(1).status, "200");
+    let came = site.last(|_| true);
+    assert!(came.has("content-length: 100"), "{came:?}");
+    assert_eq!(came.body(), "x".repeat(100));
+    // Whoever takes it back has cost the site nothing.
+    client.headers(3, &post, false);
+    client.frame(Kind::Data, 0, 3, &[b'x'; 60]);
+    are_buffered(&server, 60);
+    client.frame(Kind::Reset, 0, 3, &8_u32.to_be_bytes());
+    are_buffered(&server, 0);
+    assert_eq!(site.count(), 1);
 }
 
 /// A site that waits for a body which does not come.

@@ -3,19 +3,24 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::vec;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use tokio::time::Instant;
 
+use super::buffer::Buffer;
 use super::{BodyError, Streamed};
+use crate::config::Terms;
 
 /// A request's body; trailers end here, PHP cannot see them.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Empty,
     Whole(Option<Bytes>),
-    Streamed(Streamed, Arc<Upload>),
+    /// What has come already goes first.
+    Streamed(vec::IntoIter<Bytes>, Streamed, Arc<Upload>),
 }
 
 /// A streamed body as seen from beside it: hyper's own task carries it.
@@ -62,7 +67,31 @@ impl RequestBody {
             return Self::Empty;
         }
         let upload = Upload(Mutex::new(Turn::Site(Instant::now())));
-        Self::Streamed(body, Arc::new(upload))
+        Self::Streamed(Vec::new().into_iter(), body, Arc::new(upload))
+    }
+
+    /// Reads it to its end, if the terms say so: the site is not asked before, however slow the client is. What turns
+    /// out to be larger, or finds no memory, goes on as it comes.
+    pub(crate) async fn buffered(self, terms: &Terms) -> Result<Self, BodyError> {
+        let Self::Streamed(ahead, mut body, upload) = self else {
+            return Ok(self);
+        };
+        let most = terms.buffer_requests as u64;
+        if most == 0 || body.size_hint().lower() > most {
+            return Ok(Self::Streamed(ahead, body, upload));
+        }
+        let mut buffer = Buffer::default();
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame?.into_data() else {
+                break;
+            };
+            if !buffer.push(&piece, terms) {
+                let mut ahead = vec![buffer.into(), piece];
+                ahead.retain(|piece: &Bytes| !piece.is_empty());
+                return Ok(Self::Streamed(ahead.into_iter(), body, upload));
+            }
+        }
+        Ok(Self::whole(buffer.into()))
     }
 
     /// What was read already.
@@ -76,7 +105,7 @@ impl RequestBody {
     pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
         match self {
             Self::Empty | Self::Whole(_) => None,
-            Self::Streamed(_, upload) => Some(Arc::clone(upload)),
+            Self::Streamed(_, _, upload) => Some(Arc::clone(upload)),
         }
     }
 }
@@ -94,14 +123,17 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let (body, upload) = match &mut *self {
+        let (ahead, body, upload) = match &mut *self {
             Self::Empty => return Poll::Ready(None),
             Self::Whole(bytes) => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
-            Self::Streamed(body, upload) => (body, upload),
+            Self::Streamed(ahead, body, upload) => (ahead, body, upload),
         };
-        let frame = Pin::new(body).poll_frame(cx);
+        let frame = match ahead.next() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Pin::new(body).poll_frame(cx),
+        };
         let mut turn = upload.turn();
         if frame.is_pending() {
             *turn = Turn::Client;
@@ -122,7 +154,7 @@ impl HttpBody for RequestBody {
         match self {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Streamed(body, _) => body.is_end_stream(),
+            Self::Streamed(ahead, body, _) => ahead.len() == 0 && body.is_end_stream(),
         }
     }
 
@@ -132,7 +164,15 @@ impl HttpBody for RequestBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Streamed(body, _) => body.size_hint(),
+            Self::Streamed(ahead, body, _) => {
+                let ahead = ahead.as_slice().iter().map(Bytes::len).sum::<usize>() as u64;
+                let mut hint = body.size_hint();
+                if let Some(upper) = hint.upper() {
+                    hint.set_upper(upper.saturating_add(ahead));
+                }
+                hint.set_lower(hint.lower().saturating_add(ahead));
+                hint
+            }
         }
     }
 }

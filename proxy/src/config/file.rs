@@ -164,6 +164,7 @@ fn server(s: &mut Section<'_>) -> Server {
         header_timeout: s.duration("header_timeout", seconds(60)),
         body_timeout: s.duration("body_timeout", seconds(60)),
         min_body_rate: s.size_or_zero("min_body_rate", 500),
+        buffer_memory: s.size("buffer_memory", mib(64)),
         send_timeout: s.duration("send_timeout", seconds(60)),
         drain_timeout: s.duration_or_zero("drain_timeout", seconds(30)),
     }

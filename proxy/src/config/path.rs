@@ -16,6 +16,8 @@ pub(crate) struct SitePath {
     pub(crate) response_timeout: Option<Duration>,
     /// Default `upstream.max_body`.
     pub(crate) max_body: Option<usize>,
+    /// Default `upstream.buffer_requests`.
+    pub(crate) buffer_requests: Option<usize>,
     /// Default `server.body_timeout`.
     pub(crate) body_timeout: Option<Duration>,
 }
@@ -27,10 +29,14 @@ pub(crate) struct Terms {
     pub(crate) response_timeout: Duration,
     /// Largest body of the request, bytes; 0: any.
     pub(crate) max_body: usize,
+    /// So many bytes of the body may be read before the site is asked; 0: none.
+    pub(crate) buffer_requests: usize,
     /// Longest silence of the client within the body.
     pub(crate) body_timeout: Duration,
     /// See [`Server::min_body_rate`].
     pub(crate) min_body_rate: usize,
+    /// See [`Server::buffer_memory`].
+    pub(crate) buffer_memory: usize,
 }
 
 impl Site {
@@ -44,10 +50,14 @@ impl Site {
             max_body: own
                 .and_then(|own| own.max_body)
                 .unwrap_or(upstream.max_body),
+            buffer_requests: own
+                .and_then(|own| own.buffer_requests)
+                .unwrap_or(upstream.buffer_requests),
             body_timeout: own
                 .and_then(|own| own.body_timeout)
                 .unwrap_or(server.body_timeout),
             min_body_rate: server.min_body_rate,
+            buffer_memory: server.buffer_memory,
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Upstream {
     pub(crate) response_timeout: Duration,
     /// Largest request body, bytes. Default 0: any.
     pub(crate) max_body: usize,
+    /// Request bodies of up to so many bytes are read before the site is asked. Default 0: none.
+    pub(crate) buffer_requests: usize,
     /// Longest silence of both sides of a websocket of the site. Default 1 h.
     pub(crate) tunnel_timeout: Duration,
     /// How long an idle connection is kept for reuse. Default 4 s, less than Apache's 5 s.

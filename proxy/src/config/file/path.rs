@@ -21,6 +21,7 @@ fn path(s: &mut Section<'_>, taken: &mut Vec<Vec<u8>>) -> Option<SitePath> {
     let path = SitePath {
         response_timeout: s.optional("response_timeout", |s, key| s.duration(key, seconds(300))),
         max_body: s.optional("max_body", |s, key| s.size_or_zero(key, 0)),
+        buffer_requests: s.optional("buffer_requests", |s, key| s.size_or_zero(key, 0)),
         body_timeout: s.optional("body_timeout", |s, key| s.duration(key, seconds(60))),
         prefix: prefix?,
     };

@@ -20,6 +20,7 @@ pub(super) fn upstream(s: &mut Section<'_>, listeners: &[Listener], required: bo
         connect_timeout: s.duration("connect_timeout", seconds(5)),
         response_timeout: s.duration("response_timeout", seconds(300)),
         max_body: s.size_or_zero("max_body", 0),
+        buffer_requests: s.size_or_zero("buffer_requests", 0),
         tunnel_timeout: s.duration("tunnel_timeout", hours(1)),
         idle_timeout: s.duration("idle_timeout", seconds(4)),
         max_idle: s.number("max_idle", 64, 0..=MANY),
