@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::harness::{
     Php, Server, Witness, connect, get, pullgate, read_head, read_response, send, send_raw,
@@ -129,7 +130,18 @@ fn beyond_the_memory_for_all_bodies_stream() {
 #[test]
 fn a_body_that_never_comes_whole_never_reaches_the_site() {
     let site = Witness::start();
-    let server = start(&site, "body_timeout = \"1s\"\n");
+    let pace = "body_timeout = \"1s\"\nmin_body_rate = \"1KB\"\n";
+    let server = start(&site, pace);
+    let mut slow = begin(&server, "Content-Length: 100", "");
+    let mut sender = slow.try_clone().unwrap();
+    // A hundred bytes would take ten seconds.
+    std::thread::spawn(move || {
+        while sender.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let head = read_head(&mut slow);
+    assert!(head.starts_with("HTTP/1.1 408"), "{head}");
     let silent = begin(&server, "Content-Length: 8", "half");
     assert_eq!(read_response(silent).status, 408);
     let broken = chunk("half") + "no chunk\r\n";
