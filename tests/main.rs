@@ -40,7 +40,8 @@
 //! | [`cluster`] | several nodes on one Redis, push server's among them, and Redis unreachable |
 //! | [`ledger`] | finds what was lost, came twice or out of order |
 //! | [`sites`] | several sites: whose a request is, what is apart, and that nobody's trouble is another's |
-//! | [`soak`] | minutes of mixed traffic, polite and rude, with kills: flat memory, nothing lost (`scripts/soak`) |
+//! | [`attack`] | attacks, each beside a steady crowd of visitors: how much longer they wait (`scripts/attack`) |
+//! | [`soak`] | minutes of mixed traffic, polite and rude, with kills and an upgrade: flat memory, nothing lost (`scripts/soak`) |
 //! | [`stress`] | thousands of messages to a thousand subscribers that come and go |
 //! | [`improvements`] | what is better than the reference on purpose |
 //! | [`browser`] | Bitrix's own client in a browser |
@@ -62,6 +63,7 @@
 
 mod acme;
 mod adopt;
+mod attack;
 mod back_ends;
 mod binary;
 mod bitrix;

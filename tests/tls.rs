@@ -1,7 +1,7 @@
 //! TLS: which certificate a client is shown, when they change, and that everything goes through it.
 
 pub(crate) mod client;
-mod http2;
+pub(crate) mod http2;
 pub(crate) mod roads;
 
 use std::fs;

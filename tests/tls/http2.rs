@@ -1,7 +1,7 @@
 //! HTTP/2: requests as they arrive at the site, what bounds a client, and how it is let go.
 
 mod floods;
-mod frames;
+pub(crate) mod frames;
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -25,6 +26,13 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
+/// Connects from an address of this machine's own.
+pub(crate) async fn connect(own: Ipv4Addr, address: &str) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(own.into(), 0))?;
+    socket.connect(address.parse().unwrap()).await
+}
+
 /// Shakes hands for `site.test`, with this protocol above TLS.
 pub(crate) async fn secure(stream: TcpStream, protocol: &str) -> io::Result<TlsStream<TcpStream>> {
     let (config, _) = believing(rustls::ALL_VERSIONS, &[protocol]);
@@ -36,6 +44,8 @@ pub(crate) async fn secure(stream: TcpStream, protocol: &str) -> io::Result<TlsS
 /// One connection of HTTP/2 at a time, for any number of requests; another when the server has said goodbye.
 pub(crate) struct Http2 {
     address: String,
+    /// Where it comes from.
+    own: Ipv4Addr,
     connection: Mutex<Option<SendRequest<Empty<Bytes>>>>,
     /// Connections so far.
     opened: Cell<usize>,
@@ -52,8 +62,13 @@ pub(crate) enum NoResponse {
 
 impl Http2 {
     pub(crate) fn to(address: &str) -> Self {
+        Self::from(Ipv4Addr::LOCALHOST, address)
+    }
+
+    pub(crate) fn from(own: Ipv4Addr, address: &str) -> Self {
         Self {
             address: address.to_owned(),
+            own,
             connection: Mutex::default(),
             opened: Cell::new(0),
         }
@@ -84,7 +99,7 @@ impl Http2 {
         if let Some(sender) = connection.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
-        let stream = TcpStream::connect(&self.address).await?;
+        let stream = connect(self.own, &self.address).await?;
         let stream = TokioIo::new(secure(stream, "h2").await?);
         let shaken = handshake(TokioExecutor::new(), stream).await;
         let (sender, driver) = shaken.map_err(io::Error::other)?;

@@ -8,7 +8,7 @@ use crate::harness::Server;
 use crate::tls::client::{TlsStream, handshake};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Data = 0,
     Headers = 1,
     Reset = 3,
@@ -19,8 +19,8 @@ pub(super) enum Kind {
     Continuation = 9,
 }
 
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 pub(super) const ACK: u8 = 1;
 
 #[derive(Debug)]
@@ -284,7 +284,7 @@ impl Client {
 }
 
 /// A frame as it is sent.
-pub(super) fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind as u8, flags]);
@@ -294,7 +294,7 @@ pub(super) fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u
 }
 
 /// Literal fields, never indexed, without Huffman.
-pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0x10);
