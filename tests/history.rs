@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use tungstenite::Message;
 
+use crate::engine::{Engine, on_every_engine};
 use crate::harness::{SIGNATURE_KEY, Server, get, read_response, wait_for};
-use crate::push::{bodies, mid, publish, signed, start, wait_until_online, websocket};
+use crate::ledger::Had;
+use crate::push::{A, bodies, mid, publish, signed, start, wait_until_online, websocket};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 
@@ -26,17 +28,17 @@ fn start_in(directory: Arc<tempfile::TempDir>, more: &str) -> Server {
 #[test]
 fn a_restart_loses_nothing() {
     let server = start("");
-    let channel = signed(&server, crate::push::A);
+    let channel = signed(&server, A);
     let mut socket = websocket(&server, &format!("CHANNEL_ID={channel}"));
     wait_until_online(&server);
-    publish(&server, crate::push::A, "1", 60);
+    publish(&server, A, "1", 60);
     let first = mid(&socket.read().unwrap().into_text().unwrap()).to_owned();
-    publish(&server, crate::push::A, "2", 60);
-    publish(&server, crate::push::A, "not stored", 0);
+    publish(&server, A, "2", 60);
+    publish(&server, A, "not stored", 0);
     let directory = Arc::clone(&server.directory);
     assert!(server.terminate().0);
     let server = start_in(directory, "");
-    publish(&server, crate::push::A, "3", 60);
+    publish(&server, A, "3", 60);
     let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={first}");
     assert_eq!(bodies(&get(&server.site, &target, &[]).body), ["2", "3"]);
 }
@@ -44,8 +46,8 @@ fn a_restart_loses_nothing() {
 #[test]
 fn a_damaged_history_is_kept_aside_and_the_service_starts() {
     let server = start("");
-    let channel = signed(&server, crate::push::A);
-    publish(&server, crate::push::A, "lost", 60);
+    let channel = signed(&server, A);
+    publish(&server, A, "lost", 60);
     let directory = Arc::clone(&server.directory);
     assert!(server.terminate().0);
     let state = directory.path().join("state");
@@ -62,7 +64,7 @@ fn a_damaged_history_is_kept_aside_and_the_service_starts() {
     assert!(damaged > 0);
     let server = start_in(Arc::clone(&directory), "");
     assert!(server.log().contains("history is damaged"));
-    publish(&server, crate::push::A, "new", 60);
+    publish(&server, A, "new", 60);
     let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={}", "0".repeat(26));
     assert_eq!(bodies(&get(&server.site, &target, &[]).body), ["new"]);
     let aside = state.read_dir().unwrap().any(|entry| {
@@ -71,6 +73,34 @@ fn a_damaged_history_is_kept_aside_and_the_service_starts() {
     });
     assert!(aside);
 }
+
+/// Whoever polls tells what it had last, and publishing does not wait for it to ask again.
+fn between_two_polls_nothing_stored_is_lost(engine: &Engine) {
+    const MESSAGES: usize = 300;
+    let key = format!("[push]\nsignature_key = \"{SIGNATURE_KEY}\"\npoll_timeout = \"300s\"\n");
+    let server = engine.start(NOWHERE, &key);
+    let channel = signed(&server, A);
+    let came = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..MESSAGES {
+                wait_for(|| number < came.load(Ordering::Relaxed) + MAX_BEHIND);
+                publish(&server, A, &number.to_string(), 600);
+            }
+        });
+        let mut had = Had::default();
+        while had.last() != Some(MESSAGES - 1) {
+            let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={}", had.mid);
+            let answer = get(&server.site, &target, &[]);
+            assert_eq!(answer.status, 200, "{answer:?}");
+            had.take(&answer.body).unwrap();
+            came.store(had.len(), Ordering::Relaxed);
+        }
+        assert_eq!(had.len(), MESSAGES);
+    });
+}
+
+on_every_engine!(between_two_polls_nothing_stored_is_lost);
 
 /// One channel: who publishes to it, and who listens.
 struct Pair {

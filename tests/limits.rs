@@ -4,6 +4,7 @@ mod visitors;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -138,6 +139,24 @@ fn beyond_the_limit_clients_get_503_and_the_administrator_gets_in() {
     });
     drop(first.pop());
     wait_for(|| get(&server.site, "/", &[]).status == 502);
+}
+
+#[test]
+fn the_limit_on_open_files_is_raised_as_far_as_may_be() {
+    let mut command = Command::new("sh");
+    let script = "ulimit -S -n 100 && ulimit -H -n 700 && exec \"$0\" \"$@\"";
+    command
+        .args(["-c", script])
+        .arg(env!("CARGO_BIN_EXE_pullgate"));
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let server = Server::run(command, directory, "", "http://127.0.0.1:1", "");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let limits: Vec<&str> = line.unwrap().split_whitespace().take(2).collect();
+    assert_eq!(limits, ["700", "700"]);
+    wait_for(|| server.log().contains("the limit on open files limit=700"));
 }
 
 #[test]

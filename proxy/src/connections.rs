@@ -30,17 +30,21 @@ impl Drop for Counted {
     }
 }
 
-/// A file descriptor per connection: as many as the system allows.
-pub(crate) fn raise_limit() {
+/// A file descriptor per connection: as many as the system allows. How many there may be now, if they have a limit.
+pub(crate) fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(
-            limit = limit.current,
-            "the limit on open files could not be raised"
-        );
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => {
+            tracing::warn!(
+                limit = limit.current,
+                "the limit on open files could not be raised"
+            );
+            limit.current
+        }
     }
 }

@@ -113,7 +113,8 @@ fn run(
     mut predecessor: Option<Predecessor>,
 ) -> Result<(), Failure> {
     let signals = signals::catch()?;
-    connections::raise_limit();
+    let limit = connections::raise_limit();
+    tracing::info!(limit, "the limit on open files");
     let cores = match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
