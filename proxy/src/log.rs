@@ -3,12 +3,13 @@
 //! A core that logs never waits for who reads the log. Lines wait for the thread in a buffer with a
 //! bound; what does not fit is dropped and counted, and the log says so when it goes on.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tracing::field::Field;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -18,6 +19,9 @@ use crate::config::{Log, LogFormat};
 
 /// Bytes of lines that may wait to be written.
 const MAX_WAITING: usize = 4 << 20;
+
+/// How long lines wait to be written together: waking the thread for each would cost a core more than the line.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// How long the end of the process waits for lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -34,7 +38,7 @@ pub(crate) fn start(log: &Log) {
     let (filter, reload) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(|| &LINES).with_ansi(false);
     let lines = match log.format {
-        LogFormat::Text => lines.boxed(),
+        LogFormat::Text => lines.fmt_fields(fields()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
@@ -46,6 +50,21 @@ pub(crate) fn start(log: &Log) {
     // The default hook writes to standard error itself, and would wait for it.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     std::thread::spawn(|| LINES.write_all_to(&mut io::stderr()));
+}
+
+/// `key=value`, apart by spaces: the usual form costs several times as much by looking for colours in each part.
+fn fields() -> impl for<'writer> fmt::FormatFields<'writer> {
+    use tracing_subscriber::field::MakeExt;
+    let field =
+        |line: &mut fmt::format::Writer<'_>, field: &Field, value: &dyn Debug| match field.name() {
+            "message" => write!(line, "{value:?}"),
+            name => {
+                line.write_str(name)?;
+                line.write_char('=')?;
+                write!(line, "{value:?}")
+            }
+        };
+    fmt::format::debug_fn(field).delimited(" ")
 }
 
 /// From now on the log tells what this level says; its form stays.
@@ -120,8 +139,10 @@ impl Lines {
         if waiting.lines.len() + waiting.in_hand + line.len() > MAX_WAITING {
             waiting.dropped += 1;
         } else {
+            if waiting.lines.is_empty() {
+                self.changed.notify_all();
+            }
             waiting.lines.extend_from_slice(line);
-            self.changed.notify_all();
         }
     }
 
@@ -141,10 +162,12 @@ impl Lines {
         }
     }
 
+    /// Waits for the first line, and a little for those that come with it.
     fn take(&self) -> Vec<u8> {
         let nothing = |waiting: &mut Waiting| waiting.lines.is_empty();
-        let waiting = self.changed.wait_while(self.lock(), nothing);
-        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(self.lock(), nothing));
+        std::thread::sleep(GATHER);
+        let mut waiting = self.lock();
         waiting.in_hand = waiting.lines.len();
         std::mem::take(&mut waiting.lines)
     }

@@ -36,6 +36,9 @@ use inherited::Inherited;
 use listen::{Accepting, Bound, ListenError};
 use tls::Serves;
 
+/// Sooner than any timeout that is used at every request.
+const TICK: Duration = Duration::from_secs(1);
+
 /// The cores of a process, which serve its sites.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -204,6 +207,7 @@ impl Server {
                 let mut phase = self.phase.clone();
                 threads.spawn(move || {
                     runtime.block_on(async {
+                        tokio::spawn(keep_a_timer());
                         phase.reached(Phase::Draining).await;
                         tokio::select! {
                             () = drain(&self.process, index == 0) => {}
@@ -250,6 +254,14 @@ impl Drop for Delivering {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
         self.beside.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Has a timer that is due soon. The runtime wakes itself, by a system call, for a new timer that is due before all others;
+/// without this one that is each next head's, whenever only answers are waited for.
+async fn keep_a_timer() {
+    loop {
+        sleep(TICK).await;
     }
 }
 

@@ -10,16 +10,16 @@ use crate::config::{self, SameSite};
 /// The values of every cookie of this name, in order.
 ///
 /// Each pair is judged by itself: one that is not UTF-8, which sites of old charsets send, is none, and takes no
-/// other along. The bytes that are put for what is not UTF-8 are no separator, so the pairs stay what they are.
+/// other along.
 pub(super) fn named(headers: &HeaderMap, name: &str) -> Vec<String> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        .flat_map(|line| {
-            let line = String::from_utf8_lossy(line.as_bytes()).into_owned();
-            Cookie::split_parse(line).flatten()
-        })
-        .filter(|cookie| cookie.name() == name && !cookie.value().contains('\u{fffd}'))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        // Of the dozens that a site may have, few are looked at more closely.
+        .filter(|pair| pair.trim_ascii_start().starts_with(name.as_bytes()))
+        .filter_map(|pair| Cookie::parse(std::str::from_utf8(pair).ok()?).ok())
+        .filter(|cookie| cookie.name() == name)
         .map(|cookie| cookie.value().to_owned())
         .collect()
 }

@@ -152,7 +152,7 @@ impl Arrival {
         }
         let Some(site) = &self.site else {
             return match self.role {
-                Role::Admin => Ok(admin::serve(&self.core.process, request).await),
+                Role::Admin => Ok(Box::pin(admin::serve(&self.core.process, request)).await),
                 Role::Site | Role::Publish => Err(Error::Misdirected),
             };
         };
@@ -178,6 +178,9 @@ impl Arrival {
     }
 
     /// What the route leads to. `place` goes on with a websocket.
+    ///
+    /// Whatever is not the usual way to the site is boxed: every connection keeps room for the largest of its futures, and
+    /// every request moves it.
     async fn serve(
         &self,
         site: &Arc<Site>,
@@ -200,15 +203,17 @@ impl Arrival {
             {
                 Ok(handshake::Refused::Path.into())
             }
-            Route::Publish => Ok(push::publish::serve(site, request).await),
-            Route::ClientPublish => Ok(push::publish::serve_clients(site, request).await),
-            Route::Subscribe => Ok(push::subscribe::serve(site, core, request, place).await),
-            Route::Stat => Ok(push::statistics::serve(site, &request).await),
-            Route::Control => Ok(push::publish::refuse_order(site, request).await),
-            Route::Login => Ok(push::login::serve(site, &request).await),
+            Route::Publish => Ok(Box::pin(push::publish::serve(site, request)).await),
+            Route::ClientPublish => Ok(Box::pin(push::publish::serve_clients(site, request)).await),
+            Route::Subscribe => {
+                Ok(Box::pin(push::subscribe::serve(site, core, request, place)).await)
+            }
+            Route::Stat => Ok(Box::pin(push::statistics::serve(site, &request)).await),
+            Route::Control => Ok(Box::pin(push::publish::refuse_order(site, request)).await),
+            Route::Login => Ok(Box::pin(push::login::serve(site, &request)).await),
             Route::GuestScript | Route::Events | Route::Pullgate => match site.guest_push() {
                 Some(guests) => {
-                    Ok(for_guests::serve(site, core, guests, self.route, request).await)
+                    Ok(Box::pin(for_guests::serve(site, core, guests, self.route, request)).await)
                 }
                 None => self.forward(site, visitor, id, request, place).await,
             },
@@ -253,12 +258,12 @@ impl Arrival {
         let mut response = if websocket {
             let request = Request::from_parts(parts, ());
             let counted = (site.connections.count(), place);
-            tunnel::forward(pool, terms, request, counted).await?
+            Box::pin(tunnel::forward(pool, terms, request, counted)).await?
         } else {
             let mut response = match config {
                 Some(guests) => {
                     let pool = (!is_closed).then_some(pool);
-                    for_guests::config(site, pool, guests, terms, parts, body).await?
+                    Box::pin(for_guests::config(site, pool, guests, terms, parts, body)).await?
                 }
                 None => upstream::forward(pool, terms, parts, RequestBody::of(body)).await?,
             };

@@ -1,5 +1,6 @@
 //! `X-Request-Id`: one id for a request, in the logs, at the site, and on the page of an error.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use data_encoding::HEXLOWER;
@@ -11,9 +12,23 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// Longest that is kept: a UUID has 36.
 const MAX_LENGTH: usize = 128;
 
+/// Bytes of one random id.
+const RANDOM: usize = 16;
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; 64 * RANDOM], left: 0 }) };
+}
+
+/// Randomness got ahead, so that not every request asks the system. Nothing rests on its being secret.
+struct Ahead {
+    bytes: [u8; 64 * RANDOM],
+    /// Bytes at the front that were not used.
+    left: usize,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
-pub(super) struct RequestId(String);
+pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// What a trusted proxy says, if it says it once and in characters that can stand anywhere; or else 16 random bytes
@@ -30,27 +45,41 @@ impl RequestId {
         let id = line.to_str().ok()?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:=+/@".contains(c);
         let fits = (1..=MAX_LENGTH).contains(&id.len()) && id.chars().all(allowed);
-        fits.then(|| Self(id.to_owned()))
+        fits.then(|| Self(line.clone()))
     }
 
     fn random() -> Self {
-        let mut id = [0; 16];
-        // Without randomness requests are served all the same.
-        let _ = getrandom::fill(&mut id);
-        Self(HEXLOWER.encode(&id))
+        let id = AHEAD.with_borrow_mut(Ahead::take);
+        let mut text = [0; 2 * RANDOM];
+        HEXLOWER.encode_mut(&id, &mut text);
+        // Hex can stand in a header.
+        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-")))
     }
 
     /// Puts it into a head, in the place of any other.
     pub(super) fn put_into(&self, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::try_from(self.0.as_str()) {
-            headers.insert(X_REQUEST_ID, value);
+        headers.insert(X_REQUEST_ID, self.0.clone());
+    }
+}
+
+impl Ahead {
+    fn take(&mut self) -> [u8; RANDOM] {
+        if self.left < RANDOM {
+            // Without randomness requests are served all the same.
+            let _ = getrandom::fill(&mut self.bytes);
+            self.left = self.bytes.len();
         }
+        self.left -= RANDOM;
+        let mut id = [0; RANDOM];
+        let unused = self.bytes.iter().skip(self.left);
+        id.iter_mut().zip(unused).for_each(|(id, byte)| *id = *byte);
+        id
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.0.to_str().unwrap_or_default())
     }
 }
 

@@ -20,6 +20,9 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 const HOP_BY_HOP_UNREGISTERED: [&str; 2] = ["keep-alive", "proxy-connection"];
 
+/// What `Connection` says beside names of headers, or of such as go anyway.
+const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
+
 /// Headers that must not be named in `Connection` to get rid of them.
 const NEEDED: [HeaderName; 7] = [
     header::HOST,
@@ -33,18 +36,25 @@ const NEEDED: [HeaderName; 7] = [
 
 /// Removes what belongs to one connection, with everything that any `Connection` line names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    let is_usual = |name: &HeaderName| {
+        HOP_BY_HOP.contains(name) || HOP_BY_HOP_UNREGISTERED.contains(&name.as_str())
+    };
+    let named = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| !NEEDED.contains(name))
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP_UNREGISTERED {
+        .flat_map(|value| value.split(',').map(str::trim))
+        // What stands there nearly always costs nothing.
+        .filter(|name| {
+            !OPTIONS
+                .iter()
+                .any(|option| option.eq_ignore_ascii_case(name))
+        })
+        .filter_map(|name| name.parse().ok())
+        .filter(|name| !NEEDED.contains(name));
+    let usual = headers.keys().filter(|name| is_usual(name)).cloned();
+    let gone: Vec<HeaderName> = named.chain(usual).collect();
+    for name in gone {
         headers.remove(name);
     }
 }
@@ -90,18 +100,18 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: Peer, visitor: &Visit
         headers.remove(name);
     }
     let proto = if visitor.https { "https" } else { "http" };
+    let address = visitor.address.ip().to_string();
     let node = match visitor.address {
-        Client::Known(IpAddr::V6(address)) => format!("\"[{address}]\""),
-        Client::Known(IpAddr::V4(_)) | Client::Unknown => visitor.address.to_string(),
+        Client::Known(IpAddr::V6(_)) => ["\"[", &address, "]\""],
+        Client::Known(IpAddr::V4(_)) => ["", &address, ""],
+        Client::Unknown => ["", "unknown", ""],
     };
+    let forwarded = ["for=", &node.concat(), ";proto=", proto].concat();
     for (name, value) in [
-        (
-            HeaderName::from_static("x-real-ip"),
-            visitor.address.ip().to_string(),
-        ),
+        (HeaderName::from_static("x-real-ip"), address),
         (X_FORWARDED_FOR, chain),
         (X_FORWARDED_PROTO, proto.to_owned()),
-        (header::FORWARDED, format!("for={node};proto={proto}")),
+        (header::FORWARDED, forwarded),
     ] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
