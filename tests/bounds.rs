@@ -1,5 +1,7 @@
 //! What clients that read nothing cost: memory does not grow with what was published, or with what they
-//! missed. Nothing is lost by it.
+//! missed. Nothing is lost by it. All together have a bound, too ([`together`]).
+
+mod together;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};

@@ -224,6 +224,10 @@ fn metrics(process: &Process) -> String {
         "",
         process.connections.open() as u64,
     );
+    let name = "pullgate_queues_bytes";
+    let help = "Memory that what waits for subscribers takes, what is shared counted once.";
+    family(&mut text, name, "gauge", help);
+    line(&mut text, name, "", process.queues.used() as u64);
     family(
         &mut text,
         "pullgate_refused_total",

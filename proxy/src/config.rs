@@ -182,6 +182,9 @@ pub(crate) struct Server {
     pub(crate) send_timeout: Duration,
     /// How long requests under way may go on after SIGTERM. Default 30 s.
     pub(crate) drain_timeout: Duration,
+    /// What all that waits for subscribers may take in memory, of all sites together, bytes: what is shared counts once.
+    /// Default 512 MiB.
+    pub(crate) queues_memory: usize,
 }
 
 /// `[history]`: where messages are kept for catch-up.

@@ -11,8 +11,10 @@
 pub(crate) mod catch_up;
 mod closing;
 mod group;
+mod had;
 pub(crate) mod inbox;
 pub(crate) mod lingering;
+pub(crate) mod memory;
 pub(crate) mod outgoing;
 mod shared;
 pub(crate) mod subscriber;
@@ -29,10 +31,12 @@ use crate::history::memory::Memory;
 use crate::history::{Archive, Draft, Unavailable};
 use catch_up::{Missed, Recent};
 use group::Group;
+use had::Had;
 use inbox::Inbox;
 use lingering::{LINGER, Lingering};
+use memory::Queues;
 use outgoing::Outgoing;
-use subscriber::{Closed, Had, Leaving, Proof, Subscriber, Subscription};
+use subscriber::{Closed, Leaving, Proof, Subscriber, Subscription};
 
 /// See the module.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(crate) struct Hub {
     sequence: Mutex<Sequence>,
     inboxes: Box<[Inbox]>,
     archive: Archive,
+    /// Of the process: all sites' together.
+    queues: Arc<Queues>,
 }
 
 /// What the hub must know of `[push.limits]`.
@@ -99,6 +105,7 @@ impl Hub {
         max_memory: usize,
         archive: Archive,
         limits: Limits,
+        queues: &Arc<Queues>,
     ) -> Self {
         let ids = Ids { start, counter: 0 };
         let complete_after = match archive {
@@ -117,8 +124,9 @@ impl Hub {
                 is_closing: false,
                 is_released: false,
             }),
-            inboxes: (0..cores).map(|_| Inbox::default()).collect(),
+            inboxes: (0..cores).map(|_| Inbox::new(queues)).collect(),
             archive,
+            queues: Arc::clone(queues),
         }
     }
 
@@ -199,7 +207,8 @@ impl Hub {
         if listening.is_empty() {
             return;
         }
-        let outgoing = Arc::new(Outgoing::new(message));
+        let beside = self.inboxes.len() * inbox::PLACE + size_of_val(listening.as_slice());
+        let outgoing = Arc::new(Outgoing::new(message, beside, &self.queues));
         for (core, inbox) in self.inboxes.iter().enumerate() {
             let groups: Vec<_> = listening
                 .iter()
@@ -284,6 +293,7 @@ impl Hub {
             had,
             sequence.limits.subscriber_queue,
             proof,
+            &self.queues,
         ));
         subscriber.close_proven_before(sequence.key);
         if sequence.is_closing {

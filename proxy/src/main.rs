@@ -50,6 +50,7 @@ use acme::Acme;
 use cli::{Cli, Command, Failure};
 use config::{Config, file};
 use connections::Connections;
+use hub::memory::Queues;
 use notify::MoreTime;
 use process::{Process, Serving};
 use reload::Running;
@@ -120,16 +121,17 @@ fn run(
         threads => threads,
     };
     let connections = Connections::default();
+    let queues = Arc::new(Queues::new(config.server.queues_memory));
     let more_time = MoreTime::ask();
     let serving = match &mut predecessor {
-        None => Serving::open(&config, cores, &connections)?,
+        None => Serving::open(&config, cores, &connections, &queues)?,
         Some(predecessor) => {
             predecessor.wait_for_release();
-            open_released(&config, cores, &connections)?
+            open_released(&config, cores, &connections, &queues)?
         }
     };
     let acme = Acme::new(config.acme.clone(), config.server.state_dir.join("acme"));
-    let process = Arc::new(Process::new(serving, connections, acme));
+    let process = Arc::new(Process::new(serving, connections, queues, acme));
     let (server, runtimes) = Server::new(&process, cores, &signals.phases, inherited)?;
     let server = Arc::new(server);
     let running = Running::start(file, config, &process, &server, &signals.phases)?;
@@ -156,10 +158,11 @@ fn open_released(
     config: &Config,
     cores: usize,
     connections: &Connections,
+    queues: &Arc<Queues>,
 ) -> Result<Serving, Failure> {
     let until = Instant::now() + HELD;
     loop {
-        match Serving::open(config, cores, connections) {
+        match Serving::open(config, cores, connections, queues) {
             Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
             opened => return opened,
         }

@@ -1,6 +1,7 @@
 //! Connections: a TCP or unix socket, and how a client takes what is written to it.
 
 pub(crate) mod client;
+pub(crate) mod cut_off;
 pub(crate) mod peer;
 pub(crate) mod secured;
 pub(crate) mod switched;

@@ -10,6 +10,7 @@ use crate::acme::Acme;
 use crate::clock::unix_time;
 use crate::config::{self, Config};
 use crate::connections::Connections;
+use crate::hub::memory::Queues;
 use crate::site::{Site, Sites};
 
 /// See the module.
@@ -22,6 +23,8 @@ pub(crate) struct Process {
     pub(crate) unasked: Connections,
     /// Publishes under way, whether their clients wait or not.
     pub(crate) publishing: Connections,
+    /// What waits for subscribers, of all sites.
+    pub(crate) queues: Arc<Queues>,
     pub(crate) last_read: LastRead,
     pub(crate) acme: Arc<Acme>,
 }
@@ -80,10 +83,12 @@ impl Serving {
         config: &Config,
         cores: usize,
         connections: &Connections,
+        queues: &Arc<Queues>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let server = Arc::new(config.server.clone());
         let open = |site: &config::Site| {
-            Site::open(site.clone(), &server, &config.history, cores, connections).map(Arc::new)
+            let history = &config.history;
+            Site::open(site.clone(), &server, history, cores, connections, queues).map(Arc::new)
         };
         let sites = config.sites.iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -96,12 +101,18 @@ impl Serving {
 }
 
 impl Process {
-    pub(crate) fn new(serving: Serving, connections: Connections, acme: Acme) -> Self {
+    pub(crate) fn new(
+        serving: Serving,
+        connections: Connections,
+        queues: Arc<Queues>,
+        acme: Acme,
+    ) -> Self {
         Self {
             serving: ArcSwap::from_pointee(serving),
             connections,
             unasked: Connections::default(),
             publishing: Connections::default(),
+            queues,
             last_read: LastRead::default(),
             acme: Arc::new(acme),
         }

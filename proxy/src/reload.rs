@@ -170,7 +170,8 @@ impl Running {
         server: &Arc<config::Server>,
     ) -> Result<Vec<Arc<Site>>, Failure> {
         let serving = self.process.serving();
-        let (cores, connections) = (self.server.cores(), &self.process.connections);
+        let (cores, process) = (self.server.cores(), &self.process);
+        let (connections, queues) = (&process.connections, &process.queues);
         let (mut sites, mut opened) = (Vec::new(), Vec::new());
         for new in &config.sites {
             let old = serving.sites.all().iter();
@@ -180,9 +181,16 @@ impl Running {
                     Ok(Arc::clone(old))
                 }
                 Some(old) => old.changed(new.clone(), server).map(Arc::new),
-                None => Site::open(new.clone(), server, &config.history, cores, connections)
-                    .map(Arc::new)
-                    .inspect(|site| opened.push(Arc::clone(site))),
+                None => Site::open(
+                    new.clone(),
+                    server,
+                    &config.history,
+                    cores,
+                    connections,
+                    queues,
+                )
+                .map(Arc::new)
+                .inspect(|site| opened.push(Arc::clone(site))),
             };
             match site {
                 Ok(site) => sites.push(site),
@@ -268,6 +276,7 @@ impl Running {
 
     fn apply_limits(&self, before: &Serving, config: &Config) {
         self.server.set_max_connections(&config.server);
+        self.process.queues.set_max(config.server.queues_memory);
         for site in self.process.serving().sites.all() {
             site.apply_limits(config.history.max_memory);
             let is_same = |old: &&Arc<Site>| Arc::ptr_eq(&old.hub, &site.hub);

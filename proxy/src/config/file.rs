@@ -167,6 +167,7 @@ fn server(s: &mut Section<'_>) -> Server {
         buffer_memory: s.size("buffer_memory", mib(64)),
         send_timeout: s.duration("send_timeout", seconds(60)),
         drain_timeout: s.duration_or_zero("drain_timeout", seconds(30)),
+        queues_memory: s.size_within("queues_memory", mib(512), mib(16)..=mib(1 << 20)),
     }
 }
 

@@ -7,14 +7,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pullgate_compat::channel::Receiver;
 use pullgate_compat::message::{Message, MessageId};
 
 use super::Hub;
-use super::outgoing::{Outgoing, PIECE, framed, size};
+use super::memory::{Kept, Reader};
+use super::outgoing::{Format, Outgoing, PIECE, caught_up, framed, size};
 use crate::clock::unix_time;
 use crate::history::memory::Memory;
 use crate::history::{CATCH_UP_PER_CHANNEL, Fetched, Unavailable, newest};
+use crate::net::cut_off::CutOff;
 
 /// What memory has for a subscriber, read in the step in which it registers.
 #[derive(Debug)]
@@ -33,6 +36,12 @@ pub(super) struct Recent {
 pub(crate) struct Missed {
     hub: Arc<Hub>,
     unread: VecDeque<Unread>,
+    /// For what is kept for this client, which history may have too: it is counted for each.
+    here: Kept,
+    /// For the piece that was read, until it is encoded.
+    piece: Option<Kept>,
+    /// Who takes the pieces, if it can be let go otherwise than as a subscriber.
+    reader: Option<Arc<Reader>>,
 }
 
 /// One of them.
@@ -40,6 +49,8 @@ pub(crate) struct Missed {
 pub(super) enum Unread {
     /// Kept for this client, whatever history does.
     Here(Arc<Message>),
+    /// The same, come live.
+    Live(Arc<Outgoing>),
     /// To be read from history, which may have let it go by then.
     Stored(MessageId),
 }
@@ -65,17 +76,61 @@ impl Recent {
 }
 
 impl Unread {
+    /// What is kept for this client and not counted elsewhere, bytes. History may have it, too.
+    fn kept(&self) -> usize {
+        match self {
+            Self::Here(message) => size(message),
+            Self::Live(_) | Self::Stored(_) => 0,
+        }
+    }
+
     fn id(&self) -> MessageId {
         match self {
             Self::Here(message) => message.id,
+            Self::Live(outgoing) => outgoing.message().id,
             Self::Stored(id) => *id,
         }
     }
 }
 
 impl Missed {
-    pub(super) fn new(hub: Arc<Hub>, unread: VecDeque<Unread>) -> Self {
-        Self { hub, unread }
+    /// Where much waits for others already, nothing is kept for this client that history has.
+    pub(super) fn new(hub: Arc<Hub>, mut unread: VecDeque<Unread>) -> Self {
+        let kept = unread.iter().map(Unread::kept).sum();
+        let here = hub.queues.keep_within_half(kept).unwrap_or_else(|| {
+            for unread in &mut unread {
+                if let Unread::Here(message) = unread {
+                    *unread = Unread::Stored(message.id);
+                }
+            }
+            hub.queues.keep(0)
+        });
+        Self {
+            hub,
+            unread,
+            here,
+            piece: None,
+            reader: None,
+        }
+    }
+
+    /// The pieces go out as a response, which can be cut off.
+    pub(crate) fn read_over(&mut self, cut_off: Option<CutOff>) {
+        self.reader = cut_off.map(|cut_off| Arc::new(Reader::new(cut_off)));
+    }
+
+    /// A piece as its client gets it, timed now.
+    pub(crate) fn encoded(&mut self, piece: &[Arc<Message>], format: Format) -> Bytes {
+        self.handed(caught_up(piece, format))
+    }
+
+    /// Bytes for the client, counted until it has taken them.
+    pub(crate) fn handed(&mut self, bytes: Vec<u8>) -> Bytes {
+        self.piece = None;
+        match &self.reader {
+            Some(reader) => self.hub.queues.hand_to(reader, bytes),
+            None => self.hub.queues.share(bytes),
+        }
     }
 
     /// The next piece; nothing at the end.
@@ -85,10 +140,18 @@ impl Missed {
     pub(crate) async fn next(&mut self) -> Result<Vec<Arc<Message>>, Unavailable> {
         let mut piece = Vec::new();
         let mut bytes = 0;
+        self.piece = match self.unread.is_empty() {
+            true => None,
+            false => Some(self.hub.queues.room().await),
+        };
         while bytes < PIECE && !self.unread.is_empty() {
             let some = match self.unread.front() {
                 Some(Unread::Here(message)) => Fetched {
                     messages: vec![Arc::clone(message)],
+                    read: 1,
+                },
+                Some(Unread::Live(outgoing)) => Fetched {
+                    messages: vec![Arc::clone(outgoing.message())],
                     read: 1,
                 },
                 Some(Unread::Stored(_)) | None => {
@@ -99,6 +162,10 @@ impl Missed {
             bytes += some.messages.iter().map(|it| framed(it)).sum::<usize>();
             piece.extend(some.messages);
         }
+        if let Some(kept) = &mut self.piece {
+            kept.set(bytes);
+        }
+        self.here.set(self.unread.iter().map(Unread::kept).sum());
         Ok(piece)
     }
 
@@ -109,15 +176,14 @@ impl Missed {
 
     /// Puts what has come live behind the rest.
     pub(crate) fn extend(&mut self, live: &[Arc<Outgoing>]) {
-        let here = |outgoing: &Arc<Outgoing>| Unread::Here(Arc::clone(outgoing.message()));
-        self.unread.extend(live.iter().map(here));
+        self.unread.extend(live.iter().cloned().map(Unread::Live));
     }
 
     /// Which are to be read next from history.
     fn stored(&self) -> Vec<MessageId> {
         let stored = |unread: &Unread| match unread {
             Unread::Stored(id) => Some(*id),
-            Unread::Here(_) => None,
+            Unread::Here(_) | Unread::Live(_) => None,
         };
         self.unread.iter().map_while(stored).collect()
     }
@@ -127,12 +193,12 @@ impl Missed {
 /// once, and everything by its id.
 pub(super) fn joined(
     missed: VecDeque<Unread>,
-    live: impl Iterator<Item = Arc<Message>>,
+    live: impl IntoIterator<Item = Arc<Outgoing>>,
 ) -> VecDeque<Unread> {
-    let here = live.map(Unread::Here);
+    let live = live.into_iter().map(Unread::Live);
     let by_id: BTreeMap<MessageId, Unread> = missed
         .into_iter()
-        .chain(here)
+        .chain(live)
         .map(|unread| (unread.id(), unread))
         .collect();
     by_id.into_values().collect()

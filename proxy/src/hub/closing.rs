@@ -54,9 +54,14 @@ impl Hub {
 
     /// Those that are there when nobody is let in any more, each once, by number.
     fn take_leave(&self) -> BTreeMap<u64, Arc<Subscriber>> {
+        self.sequence().is_closing = true;
+        self.subscribers()
+    }
+
+    /// All that there are, each once, by number.
+    pub(super) fn subscribers(&self) -> BTreeMap<u64, Arc<Subscriber>> {
         let groups: Vec<Arc<Group>> = {
-            let mut sequence = self.sequence();
-            sequence.is_closing = true;
+            let sequence = self.sequence();
             let groups = sequence.channels.values().flatten();
             groups.map(|(_, group)| Arc::clone(group)).collect()
         };

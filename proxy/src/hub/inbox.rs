@@ -2,28 +2,33 @@
 //!
 //! Bounded: when a core is behind, publishers are told to try again. What comes from other nodes by
 //! Redis cannot be refused. When a core is so far behind that there is no room for it, those to whom it
-//! should go are closed as any who is too slow, and catch up when they come back.
+//! should go are closed as any who is too slow, and catch up when they come back. Neither is ever more than a half of what
+//! all queues may take.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use super::group::Group;
+use super::memory::Queues;
 use super::outgoing::{Outgoing, PIECE};
 use super::subscriber::Closed;
 
 /// What may wait for a core, bytes. Reached only when a core cannot keep up for seconds.
 const MAX_WAITING: usize = 256 << 20;
 
-/// What may wait before publishers are told to try again.
-const MAX_ACCEPTED: usize = MAX_WAITING / 2;
-
 /// Places that an empty list keeps.
 const KEPT: usize = 1024;
 
+/// What a message takes in a list, bytes.
+pub(super) const PLACE: usize = size_of::<Item>();
+
 /// Filled by publishers on any core, emptied by the delivering task of its own.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox(Mutex<Waiting>);
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    waiting: Mutex<Waiting>,
+    queues: Arc<Queues>,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -46,10 +51,22 @@ enum Item {
 }
 
 impl Inbox {
+    pub(super) fn new(queues: &Arc<Queues>) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            queues: Arc::clone(queues),
+        }
+    }
+
+    /// What may wait.
+    fn max(&self) -> usize {
+        MAX_WAITING.min(self.queues.max() / 2)
+    }
+
     /// Hands a message to this core. Called with the sequence locked, so items are in its order.
     pub(crate) fn post(&self, message: Arc<Outgoing>, groups: Vec<Arc<Group>>) {
         let mut waiting = self.waiting();
-        if waiting.bytes < MAX_WAITING {
+        if waiting.bytes < self.max() {
             let item = Item::Message { message, groups };
             waiting.bytes += item.size();
             waiting.messages += 1;
@@ -66,10 +83,10 @@ impl Inbox {
         }
     }
 
-    /// How many messages wait, if that is too many.
+    /// How many messages wait, if that is too many for publishers to add to them.
     pub(crate) fn overloaded(&self) -> Option<usize> {
         let waiting = self.waiting();
-        (waiting.bytes >= MAX_ACCEPTED).then_some(waiting.messages)
+        (waiting.bytes >= self.max() / 2).then_some(waiting.messages)
     }
 
     /// Fans out what comes, for ever.
@@ -101,7 +118,11 @@ impl Inbox {
                 }
                 round += item.size();
                 item.deliver();
+                if round >= PIECE {
+                    self.queues.relieve_live();
+                }
             }
+            self.queues.relieve_live();
             items.shrink_to(KEPT);
             tokio::task::yield_now().await;
         }
@@ -115,7 +136,7 @@ impl Inbox {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,17 +170,24 @@ impl Item {
 mod tests {
     use pullgate_compat::message::{Body, Message, MessageId, Sender};
 
-    use super::super::subscriber::{Had, Proof, Subscriber};
+    use super::super::had::Had;
+    use super::super::subscriber::{Proof, Subscriber};
     use super::*;
 
+    /// More than all tests together keep.
+    fn queues() -> Arc<Queues> {
+        Arc::new(Queues::new(1 << 40))
+    }
+
     fn message(number: u64, body: &Body) -> Arc<Outgoing> {
-        Arc::new(Outgoing::new(Arc::new(Message {
+        let message = Arc::new(Message {
             id: MessageId::new(1, number),
             body: body.clone(),
             expiry: 0,
             created: 0,
             sender: Sender::Backend,
-        })))
+        });
+        Arc::new(Outgoing::new(message, 0, &queues()))
     }
 
     fn subscriber(number: u64) -> Arc<Subscriber> {
@@ -170,6 +198,7 @@ mod tests {
             had,
             1 << 30,
             Proof::Cookie,
+            &queues(),
         ))
     }
 
@@ -188,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn short_messages_count_with_what_they_take() {
-        let inbox = Inbox::default();
+        let inbox = Inbox::new(&queues());
         let group = Arc::new(Group::of(&subscriber(1)));
         let body = Body::from("7 bytes");
         let numbers = 1..300_000;
@@ -205,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_misses_a_message_because_the_core_is_behind_is_closed() {
-        let inbox = Inbox::default();
+        let inbox = Inbox::new(&queues());
         let (first, second) = (subscriber(1), subscriber(2));
         let group = Arc::new(Group::of(&first));
         let other = Arc::new(Group::of(&second));

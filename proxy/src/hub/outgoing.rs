@@ -7,6 +7,7 @@ use pullgate_compat::message::Message;
 use pullgate_compat::text::{self, Now};
 use pullgate_compat::wire;
 
+use super::memory::{Kept, Queues};
 use crate::clock::unix_time;
 
 /// How a subscriber wants its messages.
@@ -37,17 +38,20 @@ pub(crate) fn size(message: &Message) -> usize {
     ENTRY + framed(message)
 }
 
-/// A live message and its encoded forms, each made when the first subscriber wants it.
+/// A live message and its encoded forms, each made when the first subscriber wants it, and counted once for all.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     message: Arc<Message>,
+    kept: Kept,
     text: OnceLock<Bytes>,
     binary: OnceLock<Bytes>,
 }
 
 impl Outgoing {
-    pub(crate) fn new(message: Arc<Message>) -> Self {
+    /// `beside`: what is kept to deliver it, bytes.
+    pub(super) fn new(message: Arc<Message>, beside: usize, queues: &Arc<Queues>) -> Self {
         Self {
+            kept: queues.keep(ENTRY + message.body.len() + beside),
             message,
             text: OnceLock::new(),
             binary: OnceLock::new(),
@@ -66,35 +70,36 @@ impl Outgoing {
     /// The message alone; several, one behind the other, are well-formed too.
     pub(crate) fn encoded(&self, format: Format) -> &Bytes {
         match format {
-            Format::Text => self
-                .text
-                .get_or_init(|| text_frames(std::slice::from_ref(&self.message))),
+            Format::Text => self.text.get_or_init(|| {
+                let frame = text_frames(std::slice::from_ref(&self.message));
+                self.kept.queues().share(frame)
+            }),
             Format::Binary => self.binary.get_or_init(|| {
                 let mut response = Vec::new();
                 wire::encode_response_message(&self.message, &mut response);
-                response.into()
+                self.kept.queues().share(response)
             }),
         }
     }
 }
 
 /// Messages that a subscriber missed, in one piece, timed now.
-pub(crate) fn caught_up(messages: &[Arc<Message>], format: Format) -> Bytes {
+pub(super) fn caught_up(messages: &[Arc<Message>], format: Format) -> Vec<u8> {
     match format {
         Format::Text => text_frames(messages),
         Format::Binary => {
             let messages: Vec<&Message> = messages.iter().map(Arc::as_ref).collect();
-            wire::encode_messages(&messages).into()
+            wire::encode_messages(&messages)
         }
     }
 }
 
 /// Text frames of `messages`, one behind the other, timed now.
-fn text_frames(messages: &[Arc<Message>]) -> Bytes {
+fn text_frames(messages: &[Arc<Message>]) -> Vec<u8> {
     let now = Now::at(u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX));
     let mut frames = Vec::with_capacity(messages.iter().map(|it| framed(it)).sum());
     for message in messages {
         text::encode(message, &now, &mut frames);
     }
-    frames.into()
+    frames
 }

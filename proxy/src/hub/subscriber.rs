@@ -11,17 +11,16 @@ use pullgate_compat::message::MessageId;
 
 use super::Hub;
 use super::catch_up::{self, Unread};
+use super::had::Had;
+use super::memory::{Kept, Queues};
 use super::outgoing::{Outgoing, PIECE};
 use crate::history::Archive;
-
-/// For how long what is in a catch-up may come live as well, from Redis.
-const OVERLAP: Duration = Duration::from_secs(30);
 
 /// Between two signs of life that Redis is told of.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Messages that other nodes may have delivered before this one hears of them.
-const SOON: u64 = 10_000;
+/// What a connection takes beside its queue is not counted so closely, bytes.
+const GRAIN: usize = 4 << 10;
 
 /// Why the hub gave a subscriber up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +29,8 @@ pub(crate) enum Closed {
     Evicted,
     /// It did not take what waited for it; it can catch up by mid.
     TooSlow,
+    /// The same, because too much waits for all subscribers together.
+    NoRoom,
     /// The server stops.
     Drained,
     /// The site's signature key has changed.
@@ -74,33 +75,19 @@ struct Queue {
     bytes: usize,
     /// What waits for the client elsewhere, bytes; set by its connection's task.
     outside: usize,
+    /// The part of that which is kept for this client alone, and not counted elsewhere.
+    own: usize,
+    /// When the client last took something, or something began to wait for it.
+    since: Instant,
+    /// The places in the queue and what is its own, of all that waits for subscribers.
+    kept: Kept,
     had: Had,
     /// When Redis was last told that it is there.
     told: Option<Instant>,
     closed: Option<Closed>,
     reader: Option<Waker>,
-}
-
-/// How a subscriber tells what it has had: a message comes again when it names another of the
-/// connection's channels, or when it was in the catch-up.
-#[derive(Debug)]
-pub(super) enum Had {
-    /// Ids only grow, so it is what is not newer than the newest that was queued or came from history.
-    UpTo(MessageId),
-    /// Ids of several nodes may come a little out of order: it is the last one, the catch-up, and what
-    /// is not newer than the client's `mid`.
-    These {
-        last: MessageId,
-        mid: MessageId,
-        caught_up: Option<Box<CaughtUp>>,
-    },
-}
-
-/// The ids of a catch-up, in order.
-#[derive(Debug)]
-pub(super) struct CaughtUp {
-    ids: Vec<MessageId>,
-    until: Instant,
+    /// The same task, where it waits for the client to take something.
+    writer: Option<Waker>,
 }
 
 /// A registered subscriber; dropping it unregisters.
@@ -121,6 +108,7 @@ impl Subscriber {
         had: Had,
         max_bytes: usize,
         proof: Proof,
+        queues: &Arc<Queues>,
     ) -> Self {
         Self {
             proof,
@@ -131,10 +119,14 @@ impl Subscriber {
                 messages: VecDeque::new(),
                 bytes: 0,
                 outside: 0,
+                own: 0,
+                since: Instant::now(),
+                kept: queues.keep(0),
                 had,
                 told: None,
                 closed: None,
                 reader: None,
+                writer: None,
             }),
         }
     }
@@ -147,6 +139,24 @@ impl Subscriber {
         let mut queue = self.queue();
         queue.closed.get_or_insert(why);
         queue.wake();
+    }
+
+    /// Closes it for [`Closed::NoRoom`], and lets go of what is queued. Bytes that go a little later, with its connection.
+    pub(super) fn let_go(&self) -> usize {
+        let mut queue = self.queue();
+        queue.closed.get_or_insert(Closed::NoRoom);
+        queue.clear();
+        queue.wake();
+        if let Some(writer) = queue.writer.take() {
+            writer.wake();
+        }
+        queue.outside
+    }
+
+    /// Bytes that wait for it, here and elsewhere, and since when it has taken nothing of that.
+    pub(super) fn waits(&self) -> (usize, Instant) {
+        let queue = self.queue();
+        (queue.bytes + queue.outside, queue.since)
     }
 
     /// Closes it if nothing but a key before this one proves it.
@@ -165,11 +175,15 @@ impl Subscriber {
         }
         let waiting = queue.bytes + queue.outside;
         if waiting + message.size() > self.max_bytes && waiting > 0 {
-            queue.messages = VecDeque::new();
+            queue.clear();
             queue.closed = Some(Closed::TooSlow);
         } else {
+            if waiting == 0 {
+                queue.since = Instant::now();
+            }
             queue.bytes += message.size();
             queue.messages.push_back(Arc::clone(message));
+            queue.count();
         }
         queue.wake();
     }
@@ -194,56 +208,6 @@ impl Subscriber {
     }
 }
 
-impl Had {
-    /// A `mid` far beyond the last id that was given is made up, and says nothing.
-    pub(super) fn up_to_mid(mid: Option<MessageId>, last_given: MessageId) -> Self {
-        let start = u32::try_from(last_given.start()).unwrap_or(u32::MAX);
-        let given_soon = MessageId::new(start, last_given.counter() + SOON);
-        Self::These {
-            last: MessageId::MIN,
-            mid: mid
-                .filter(|mid| *mid <= given_soon)
-                .unwrap_or(MessageId::MIN),
-            caught_up: None,
-        }
-    }
-
-    /// Whether a message has not been had; from now on it has.
-    fn is_new(&mut self, id: MessageId) -> bool {
-        self.forget();
-        match self {
-            Self::UpTo(newest) => {
-                let is_new = id > *newest;
-                *newest = id.max(*newest);
-                is_new
-            }
-            Self::These {
-                last,
-                mid,
-                caught_up,
-            } => {
-                let in_catch_up =
-                    |caught_up: &mut Box<CaughtUp>| caught_up.ids.binary_search(&id).is_ok();
-                let is_new =
-                    id != *last && id > *mid && !caught_up.as_mut().is_some_and(in_catch_up);
-                *last = id;
-                is_new
-            }
-        }
-    }
-
-    /// Drops the ids of a catch-up that can no longer come again: there may be many subscribers.
-    fn forget(&mut self) {
-        if let Self::These { caught_up, .. } = self
-            && caught_up
-                .as_ref()
-                .is_some_and(|it| it.until < Instant::now())
-        {
-            *caught_up = None;
-        }
-    }
-}
-
 impl Queue {
     /// Takes a piece; the rest is counted still.
     fn take_piece(&mut self, into: &mut Vec<Arc<Outgoing>>) {
@@ -255,10 +219,24 @@ impl Queue {
             into.push(message);
         }
         self.bytes -= taken;
+        self.since = Instant::now();
         if self.messages.is_empty() {
             // The queue's memory goes with its messages: an idle connection keeps none.
             self.messages = VecDeque::new();
+            self.count();
         }
+    }
+
+    fn clear(&mut self) {
+        self.messages = VecDeque::new();
+        self.bytes = 0;
+        self.count();
+    }
+
+    /// Counts what is this subscriber's alone.
+    fn count(&mut self) {
+        let places = self.messages.capacity() * size_of::<Arc<Outgoing>>();
+        self.kept.set((places + self.own) / GRAIN * GRAIN);
     }
 
     /// Whether Redis has not been told of it just now: a client may send pongs without end.
@@ -309,11 +287,32 @@ impl Subscription {
     }
 
     /// Counts `outside` bytes, which wait for the client elsewhere, with those that are queued, from now on; whether
-    /// all together are within the bound.
-    pub(crate) fn count_outside(&self, outside: usize) -> bool {
+    /// all together are within the bound. `own` of them are kept for nobody else.
+    pub(crate) fn count_outside(&self, outside: usize, own: usize) -> bool {
         let mut queue = self.subscriber.queue();
+        if queue.outside == 0 || outside < queue.outside {
+            queue.since = Instant::now();
+        }
         queue.outside = outside;
-        queue.bytes + outside <= self.subscriber.max_bytes
+        queue.own = own;
+        queue.count();
+        let is_within = queue.bytes + outside <= self.subscriber.max_bytes;
+        drop(queue);
+        self.hub.queues.relieve_live();
+        is_within
+    }
+
+    /// Waits until the client is let go for [`Closed::NoRoom`].
+    pub(crate) async fn let_go(&self) {
+        poll_fn(|cx| {
+            let mut queue = self.subscriber.queue();
+            if queue.closed == Some(Closed::NoRoom) {
+                return Poll::Ready(());
+            }
+            queue.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// The client showed a sign of life.
@@ -337,14 +336,9 @@ impl Subscription {
             .partition(|outgoing| outgoing.message().id <= newest);
         queue.bytes = later.iter().map(|outgoing| outgoing.size()).sum();
         queue.messages = later;
-        let early = early.iter().map(|outgoing| Arc::clone(outgoing.message()));
+        queue.count();
         let missed = catch_up::joined(missed, early);
-        if let Had::These { caught_up, .. } = &mut queue.had {
-            *caught_up = Some(Box::new(CaughtUp {
-                ids: catch_up::ids(&missed),
-                until: Instant::now() + OVERLAP,
-            }));
-        }
+        queue.had.catch_up(catch_up::ids(&missed));
         missed
     }
 
@@ -361,6 +355,7 @@ impl Subscription {
         let mut queue = self.subscriber.queue();
         queue.bytes = 0;
         into.extend(std::mem::take(&mut queue.messages));
+        queue.count();
     }
 
     /// See [`Subscription::next`].

@@ -1,5 +1,6 @@
 mod closing;
 mod slow;
+mod together;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -10,6 +11,7 @@ use pullgate_compat::message::{Body, Sender};
 use pullgate_compat::signature::{Algorithm, SignatureKey};
 use slow::*;
 use tempfile::TempDir;
+use together::*;
 
 use super::*;
 use crate::config::Engine;
@@ -21,6 +23,7 @@ struct Setup {
     directory: TempDir,
     connections_per_channel: usize,
     subscriber_queue: usize,
+    queues: Arc<Queues>,
 }
 
 impl Setup {
@@ -30,6 +33,7 @@ impl Setup {
             directory: tempfile::tempdir().unwrap(),
             connections_per_channel: 100,
             subscriber_queue: 1 << 20,
+            queues: Arc::new(Queues::new(1 << 40)),
         }
     }
 
@@ -57,7 +61,10 @@ impl Setup {
             message_ttl: 86_400,
             subscriber_queue: self.subscriber_queue,
         };
-        Arc::new(Hub::new(1, start, max_memory, archive, limits))
+        let hub = Hub::new(1, start, max_memory, archive, limits, &self.queues);
+        let hub = Arc::new(hub);
+        self.queues.watch(&hub);
+        hub
     }
 }
 
@@ -97,6 +104,9 @@ for_every_engine!(
     short_messages_count_with_their_frames,
     a_burst_does_not_make_a_quick_subscriber_slow,
     who_is_sent_away_goes_by_and_by,
+    a_message_for_many_is_kept_once,
+    the_slowest_go_when_all_together_are_too_much,
+    who_catches_up_waits_for_room_that_others_do_not_give,
 );
 
 fn id(number: u8) -> Receiver {
@@ -237,11 +247,11 @@ async fn what_waits_elsewhere_for_a_subscriber_counts(mut setup: Setup) {
         .subscribe(0, &channels(&[1], false), None)
         .await
         .unwrap();
-    assert!(slow.count_outside(10_000) && !slow.count_outside(10_001));
-    slow.count_outside(5000);
+    assert!(slow.count_outside(10_000, 0) && !slow.count_outside(10_001, 0));
+    slow.count_outside(5000, 0);
     publish(&hub, &[id(1)], "1234", 60).await;
     assert_eq!(received(&hub, &slow).await.0, ["1234"]);
-    slow.count_outside(9999);
+    slow.count_outside(9999, 0);
     publish(&hub, &[id(1)], "5678", 60).await;
     assert_eq!(received(&hub, &slow).await, (vec![], Some(Closed::TooSlow)));
 }

@@ -21,10 +21,11 @@ pub(crate) enum Reason {
     Polls,
     NewGuests,
     NewGuestsPerAddress,
+    QueuesMemory,
 }
 
 /// A reason's name in metrics, and what it means.
-const REASONS: [(Reason, &str, &str); 13] = [
+const REASONS: [(Reason, &str, &str); 14] = [
     (
         Reason::Connections,
         "connections",
@@ -90,6 +91,11 @@ const REASONS: [(Reason, &str, &str); 13] = [
         "new_guests_per_address",
         "an address has as many new guests as guest.new_per_minute allows",
     ),
+    (
+        Reason::QueuesMemory,
+        "queues_memory",
+        "more waits for all subscribers than server.queues_memory allows: the slowest are let go",
+    ),
 ];
 
 /// What was refused for one reason.
@@ -142,6 +148,6 @@ mod tests {
         for (index, (reason, ..)) in REASONS.iter().enumerate() {
             assert_eq!(*reason as usize, index);
         }
-        assert_eq!(Reason::NewGuestsPerAddress as usize + 1, REASONS.len());
+        assert_eq!(Reason::QueuesMemory as usize + 1, REASONS.len());
     }
 }

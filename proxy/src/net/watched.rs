@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep_until;
 
 use super::Stream;
+use super::cut_off::CutOff;
 
 /// Shared by a connection's stream, its timer and whoever wants to end it.
 #[derive(Debug, Default, Clone)]
@@ -30,6 +31,8 @@ struct Seen {
     head_follows: AtomicBool,
     /// The client has not taken yet what was last written.
     unsent: AtomicBool,
+    /// Ends it where the client does not take what is written.
+    cut_off: CutOff,
 }
 
 impl Watch {
@@ -47,6 +50,11 @@ impl Watch {
     /// Whether the next that comes is a head, or will be one behind the request under way, which has no body.
     pub(super) fn head_follows(&self) -> bool {
         self.0.heads.load(Ordering::Relaxed) > 0 || self.0.head_follows.load(Ordering::Relaxed)
+    }
+
+    /// What ends it if its client does not take what is written.
+    pub(crate) fn cut_off(&self) -> CutOff {
+        self.0.cut_off.clone()
     }
 
     /// The timer for `header_read_timeout`.
@@ -145,7 +153,9 @@ impl Watched {
         if !waited {
             timer.as_mut().reset(until);
         }
-        ready!(timer.as_mut().poll(cx));
+        if timer.as_mut().poll(cx).is_pending() {
+            ready!(self.seen.cut_off.poll(cx));
+        }
         self.seen.unsent.store(false, Ordering::Relaxed);
         let written = self.stream.write_now(next);
         Poll::Ready(written.map_err(|_| io::ErrorKind::TimedOut.into()))

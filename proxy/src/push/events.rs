@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::hub::catch_up::Missed;
 use crate::hub::outgoing::Outgoing;
 use crate::hub::subscriber::Subscription;
+use crate::net::cut_off::CutOff;
 use crate::site::Site;
 use crate::statistics::Transport;
 
@@ -59,6 +60,7 @@ pub(crate) async fn serve<B>(
     let Ok((mut subscription, mut missed)) = subscribed else {
         return refusal(Status::NoLastMessages);
     };
+    missed.read_over(request.extensions().get::<CutOff>().cloned());
     let Ok(piece) = missed.next().await else {
         return refusal(Status::NoLastMessages);
     };
@@ -74,7 +76,7 @@ pub(crate) async fn serve<B>(
     let events = Events {
         site: Arc::clone(site),
         subscription,
-        first: Some(first.into()),
+        first: Some(missed.handed(first)),
         missed,
         every: site.config.push.ping_interval,
         until: Instant::now() + good_for,
@@ -101,7 +103,7 @@ async fn next(mut events: Events) -> Option<(Bytes, Events)> {
         for message in &missed {
             event(message, &mut piece);
         }
-        return Some((piece.into(), events));
+        return Some((events.missed.handed(piece), events));
     }
     let left = events.until.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -116,7 +118,7 @@ async fn next(mut events: Events) -> Option<(Bytes, Events)> {
             for outgoing in &live {
                 event(outgoing.message(), &mut piece);
             }
-            piece.into()
+            events.missed.handed(piece)
         }
         Err(_) => Bytes::from_static(SILENCE),
         // The browser comes back with the last id.

@@ -70,6 +70,7 @@ mod tests {
     use super::*;
     use crate::guest::channels::Signed;
     use crate::history::{Archive, Draft};
+    use crate::hub::memory::Queues;
     use crate::hub::{Hub, Limits};
 
     #[test]
@@ -108,7 +109,15 @@ mod tests {
             message_ttl: 86_400,
             subscriber_queue: 1 << 20,
         };
-        Arc::new(Hub::new(1, 1_700_000_000, 1 << 20, Archive::None, limits))
+        let queues = Arc::new(Queues::new(1 << 30));
+        Arc::new(Hub::new(
+            1,
+            1_700_000_000,
+            1 << 20,
+            Archive::None,
+            limits,
+            &queues,
+        ))
     }
 
     async fn publish(hub: &Hub, receivers: Vec<Receiver>, body: &'static str) {

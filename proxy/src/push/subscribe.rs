@@ -19,9 +19,10 @@ use super::{
 };
 use crate::body::Body;
 use crate::hub::catch_up::Missed;
-use crate::hub::outgoing::{Format, caught_up};
+use crate::hub::outgoing::Format;
 use crate::hub::subscriber::{Closed, Subscription};
 use crate::limits::Place;
+use crate::net::cut_off::CutOff;
 use crate::site::Site;
 use crate::statistics::Transport;
 
@@ -50,7 +51,10 @@ pub(crate) async fn serve(
     }
     match *request.method() {
         Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),
-        Method::GET => poll(site, core, &channels, mid, format).await,
+        Method::GET => {
+            let cut_off = request.extensions().get::<CutOff>().cloned();
+            poll(site, core, &channels, mid, format, cut_off).await
+        }
         Method::OPTIONS => preflight(),
         _ => answer(StatusCode::NOT_FOUND, ""),
     }
@@ -63,6 +67,7 @@ async fn poll(
     channels: &ChannelList,
     mid: Option<MessageId>,
     format: Format,
+    cut_off: Option<CutOff>,
 ) -> Response<Body> {
     let _connected = site.statistics.connected(Transport::Poll);
     let subscribed = site.subscribe(core, channels, mid).await;
@@ -70,6 +75,7 @@ async fn poll(
         return poll_refusal(Status::NoLastMessages);
     };
     subscription.will_come_again();
+    missed.read_over(cut_off);
     match missed.next().await {
         Ok(first) if first.is_empty() => {}
         Ok(first) => return messages(&first, missed, format),
@@ -90,7 +96,7 @@ async fn poll(
         }
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
         Ok(Err(Closed::Unproven)) => poll_refusal(Status::WrongChannelId),
-        Ok(Err(Closed::TooSlow | Closed::Drained)) | Err(_) => {
+        Ok(Err(Closed::TooSlow | Closed::NoRoom | Closed::Drained)) | Err(_) => {
             nothing_new(site, &subscription, mid).await
         }
     }
@@ -98,8 +104,8 @@ async fn poll(
 
 /// Whole where that is one piece. Else the rest is read as the client takes it; where it cannot be read the
 /// answer ends, and the client asks for what comes after its last message.
-fn messages(first: &[Arc<Message>], rest: Missed, format: Format) -> Response<Body> {
-    let first = caught_up(first, format);
+fn messages(first: &[Arc<Message>], mut rest: Missed, format: Format) -> Response<Body> {
+    let first = rest.encoded(first, format);
     let mut response = match format {
         Format::Text => answer(StatusCode::OK, first.clone()),
         Format::Binary => binary_answer(first.clone()),
@@ -107,7 +113,7 @@ fn messages(first: &[Arc<Message>], rest: Missed, format: Format) -> Response<Bo
     if !rest.is_empty() {
         let next = move |mut rest: Missed| async move {
             let piece = rest.next().await.ok().filter(|piece| !piece.is_empty())?;
-            Some((caught_up(&piece, format), rest))
+            Some((rest.encoded(&piece, format), rest))
         };
         let pieces = stream::iter([first]).chain(stream::unfold(rest, next));
         *response.body_mut() = Body::Pieces(Box::pin(pieces));

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::binary::{self, Outcome, Refused};
 use crate::body::Body;
 use crate::hub::catch_up::Missed;
-use crate::hub::outgoing::{Format, caught_up};
+use crate::hub::outgoing::Format;
 use crate::hub::subscriber::{Closed, Subscription};
 use crate::limits::Place;
 use crate::site::Site;
@@ -152,7 +152,7 @@ impl Client {
             if piece.is_empty() {
                 return Ok(());
             }
-            self.send([caught_up(&piece, self.format)].into_iter());
+            self.send([missed.encoded(&piece, self.format)].into_iter());
             drop(piece);
             while !self.socket.is_idle() {
                 self.step(listening).await?;
@@ -180,6 +180,8 @@ impl Client {
                 Step::Taken { late } => listening.answered |= late,
                 Step::Received(event) => Box::pin(self.received(event, listening)).await?,
             },
+            // What waits for it may not wait any longer, not even for a close frame.
+            () = listening.subscription.let_go(), if !is_idle => return Err(End::Silent),
             () = sleep_until(until) => {
                 if !is_idle || !std::mem::take(&mut listening.answered) {
                     return Err(End::Silent);
@@ -188,7 +190,7 @@ impl Client {
                 listening.next_ping = Instant::now() + self.site.config.push.ping_interval;
             }
         }
-        listening.subscription.count_outside(self.socket.waiting());
+        self.count(listening);
         Ok(())
     }
 
@@ -232,10 +234,16 @@ impl Client {
     fn reply(&mut self, opcode: Opcode, payload: &[u8], listening: &Listening) -> Result<(), End> {
         let alone = self.socket.is_idle();
         self.socket.frame(opcode, payload);
-        match alone || listening.subscription.count_outside(self.socket.waiting()) {
+        match self.count(listening) || alone {
             true => Ok(()),
             false => Err(given_up(Closed::TooSlow)),
         }
+    }
+
+    /// Counts what waits for the client beside its queue; whether that is no more than may wait.
+    fn count(&self, listening: &Listening) -> bool {
+        let (waiting, own) = (self.socket.waiting(), self.socket.waiting_alone());
+        listening.subscription.count_outside(waiting, own)
     }
 
     /// Says goodbye and waits for the client's own close frame, behind which the stream ends.
@@ -274,7 +282,7 @@ fn refused(status: Status) -> End {
 fn given_up(why: Closed) -> End {
     match why {
         Closed::Evicted => refused(Status::TooManyConnections),
-        Closed::TooSlow => closed(CloseCode::TRY_AGAIN, "Too slow"),
+        Closed::TooSlow | Closed::NoRoom => closed(CloseCode::TRY_AGAIN, "Too slow"),
         Closed::Drained => closed(CloseCode::AWAY, ""),
         Closed::Unproven => refused(Status::WrongChannelId),
     }

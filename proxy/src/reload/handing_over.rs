@@ -69,7 +69,12 @@ impl Running {
     /// Opens what was released, and goes on.
     fn take_back(&mut self) -> Result<(), Failure> {
         let cores = self.server.cores();
-        let serving = Serving::open(&self.config, cores, &self.process.connections);
+        let serving = Serving::open(
+            &self.config,
+            cores,
+            &self.process.connections,
+            &self.process.queues,
+        );
         let opened = serving.map(|serving| {
             self.process.serve(serving);
             self.delivering.clear();

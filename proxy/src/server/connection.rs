@@ -137,8 +137,9 @@ async fn serve_http1(
 ) -> hyper::Result<()> {
     let server = Arc::clone(&requests.server);
     let (told, leaving) = (watch.clone(), phase.clone());
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         told.request(&request);
+        request.extensions_mut().insert(told.cut_off());
         let leaving = leaving.clone();
         let answer = requests.answer(request);
         answer.map(move |response| Ok::<_, Infallible>(last_of_all(&leaving, response)))

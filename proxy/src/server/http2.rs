@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::connection::Requests;
 use crate::body::{Body, BoxError};
+use crate::net::cut_off::CutOff;
 use crate::net::secured::Secured;
 use crate::phase::{Phase, Watching};
 
@@ -58,8 +59,9 @@ pub(super) async fn serve(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let requests = Arc::clone(&requests);
         join_cookies(request.headers_mut());
-        requests.answer(request).map(|response| {
-            let taking = TAKING.try_with(Arc::clone).unwrap_or_default();
+        let taking = TAKING.try_with(Arc::clone).unwrap_or_default();
+        request.extensions_mut().insert(taking.cut_off.clone());
+        requests.answer(request).map(move |response| {
             Ok::<_, Infallible>(response.map(|body| Pieces::new(body, taking)))
         })
     });
@@ -199,6 +201,8 @@ tokio::task_local! {
 struct Taking {
     /// Goes up by one when a piece is handed on, and when the next is asked for: odd between them.
     turns: AtomicUsize,
+    /// Ends it where the client does not take it.
+    cut_off: CutOff,
 }
 
 impl Taking {
@@ -212,7 +216,7 @@ impl Taking {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits until a piece has not been taken for so long. It is in one task with the response, behind it, and so sees
+    /// Waits until a piece has not been taken for so long, or is cut off before it is taken. It is in one task with the response, behind it, and so sees
     /// every change.
     async fn stalled(&self, limit: Duration) {
         let mut seen = 0;
@@ -226,7 +230,10 @@ impl Taking {
                 seen = turns;
                 timer.as_mut().reset(Instant::now() + limit);
             }
-            timer.as_mut().poll(cx)
+            match timer.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => self.cut_off.poll(cx),
+            }
         })
         .await;
     }

@@ -14,6 +14,7 @@ use crate::guest::ids::Ids;
 use crate::history::Archive;
 use crate::history::disk::{Bounds, Disk};
 use crate::history::redis::{Audience, Redis, Settings};
+use crate::hub::memory::Queues;
 use crate::hub::{Hub, Limits};
 use crate::limits::Visitors;
 use crate::secrets::{self, Missing};
@@ -36,6 +37,7 @@ impl Site {
         history: &History,
         cores: usize,
         connections: &Connections,
+        queues: &Arc<Queues>,
     ) -> Result<Self, Failure> {
         let directory = config.state_dir(server);
         let state = Arc::new(State::open(&directory)?);
@@ -54,7 +56,9 @@ impl Site {
             history.max_memory,
             archive,
             limits(&config),
+            queues,
         ));
+        queues.watch(&hub);
         if let Some(redis) = redis {
             redis.start(Arc::clone(&hub) as Arc<dyn Audience>)?;
         }

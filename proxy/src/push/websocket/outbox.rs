@@ -14,12 +14,21 @@ const AT_ONCE: usize = 64;
 /// Encoded frames, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// The first may be written in part. Messages are shared with all who get them.
-    pieces: VecDeque<Bytes>,
+    /// The first may be written in part.
+    pieces: VecDeque<Piece>,
     /// Headers and small frames that stand behind the pieces.
     tail: Vec<u8>,
     /// Sum of the pieces' lengths.
     bytes: usize,
+    /// That of those which are this client's own.
+    own: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Messages are shared with all who get them, and counted by themselves.
+    is_own: bool,
 }
 
 impl Outbox {
@@ -29,7 +38,12 @@ impl Outbox {
 
     /// Bytes that are kept because of this client.
     pub(super) fn size(&self) -> usize {
-        self.bytes + self.pieces.len() * size_of::<Bytes>() + self.tail.capacity()
+        self.bytes + self.pieces.len() * size_of::<Piece>() + self.tail.capacity()
+    }
+
+    /// The part of it that is kept for nobody else.
+    pub(super) fn own_size(&self) -> usize {
+        self.own + self.pieces.capacity() * size_of::<Piece>() + self.tail.capacity()
     }
 
     /// Appends a message that lies in several places.
@@ -39,7 +53,10 @@ impl Outbox {
         for part in parts.filter(|part| !part.is_empty()) {
             self.cut();
             self.bytes += part.len();
-            self.pieces.push_back(part);
+            self.pieces.push_back(Piece {
+                bytes: part,
+                is_own: false,
+            });
         }
     }
 
@@ -54,7 +71,7 @@ impl Outbox {
         let mut slices = [IoSlice::new(&[]); AT_ONCE];
         let mut filled = 0;
         for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(piece);
+            *slice = IoSlice::new(&piece.bytes);
             filled += 1;
         }
         match stream.try_write_vectored(slices.get(..filled).unwrap_or_default()) {
@@ -73,18 +90,26 @@ impl Outbox {
         if !self.tail.is_empty() {
             let tail = Bytes::from(std::mem::take(&mut self.tail));
             self.bytes += tail.len();
-            self.pieces.push_back(tail);
+            self.own += tail.len();
+            self.pieces.push_back(Piece {
+                bytes: tail,
+                is_own: true,
+            });
         }
     }
 
     fn forget(&mut self, mut written: usize) {
         self.bytes -= written;
         while let Some(first) = self.pieces.front_mut() {
-            if written < first.len() {
-                first.advance(written);
+            let taken = written.min(first.bytes.len());
+            if first.is_own {
+                self.own -= taken;
+            }
+            written -= taken;
+            if taken < first.bytes.len() {
+                first.bytes.advance(taken);
                 return;
             }
-            written -= first.len();
             self.pieces.pop_front();
         }
         // An idle connection keeps no buffer.

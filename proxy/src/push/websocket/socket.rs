@@ -86,6 +86,11 @@ impl Socket {
         self.outbox.size()
     }
 
+    /// Those of them that are kept for it alone.
+    pub(super) fn waiting_alone(&self) -> usize {
+        self.outbox.own_size()
+    }
+
     /// Since when it has taken nothing of that.
     pub(super) fn silent_since(&self) -> Instant {
         self.taken

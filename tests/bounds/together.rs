@@ -1,0 +1,54 @@
+//! What waits for all subscribers together has a bound, `server.queues_memory`: the slowest go, and nobody else notices.
+
+use std::io::Write;
+
+use super::{LONG, long, narrow};
+use crate::harness::{SIGNATURE_KEY, Server, get, wait_for};
+use crate::push::{A, bodies, publish, signed};
+
+/// With so little room that sixty polls are too many.
+fn start() -> Server {
+    let more = format!(
+        "[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n[push.limits]\nsubscriber_queue = \"64MiB\"\n\
+         [history]\nengine = \"memory\"\n[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n"
+    );
+    Server::start_with_more("queues_memory = \"16MiB\"\n", "http://127.0.0.1:1", &more)
+}
+
+fn metric(server: &Server, name: &str) -> usize {
+    let metrics = get(&server.admin(), "/metrics", &[]).body;
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap().parse().unwrap()
+}
+
+const LET_GO: &str = "pullgate_refused_total{reason=\"queues_memory\"}";
+const USED: &str = "pullgate_queues_bytes";
+
+#[test]
+fn polls_that_take_nothing_make_room_for_one_that_reads() {
+    let server = start();
+    for number in 0..40 {
+        publish(&server, A, &long(number), 600);
+    }
+    let target = format!(
+        "/bitrix/sub/?CHANNEL_ID={}&mid={}",
+        signed(&server, A),
+        "0".repeat(26)
+    );
+    let slow: Vec<_> = (0..60)
+        .map(|_| {
+            let mut poll = narrow(&server.site);
+            write!(poll, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            poll
+        })
+        .collect();
+    wait_for(|| metric(&server, LET_GO) > 0);
+    let answer = get(&server.site, &target, &[]);
+    let got = bodies(&answer.body);
+    assert_eq!(got.len(), 40);
+    assert!((0..40).all(|number| got[number] == long(number)));
+    drop(slow);
+    wait_for(|| metric(&server, USED) < LONG);
+}
