@@ -11,6 +11,10 @@ use crate::net::switched::Switched;
 /// Pieces in one system call.
 const AT_ONCE: usize = 64;
 
+/// Small frames of its own are cut into pieces of about so many bytes: one buffer for all would double as it grows, and stay
+/// whole until its last byte is taken.
+const PIECE: usize = 16 << 10;
+
 /// Encoded frames, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -38,7 +42,7 @@ impl Outbox {
 
     /// Bytes that are kept because of this client.
     pub(super) fn size(&self) -> usize {
-        self.bytes + self.pieces.len() * size_of::<Piece>() + self.tail.capacity()
+        self.bytes + self.pieces.capacity() * size_of::<Piece>() + self.tail.capacity()
     }
 
     /// The part of it that is kept for nobody else.
@@ -63,6 +67,9 @@ impl Outbox {
     /// Appends a frame of this client's own.
     pub(super) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
         encode_frame(opcode, None, payload, &mut self.tail);
+        if self.tail.len() >= PIECE {
+            self.cut();
+        }
     }
 
     /// Writes what the socket takes now; whether it took any.
@@ -88,7 +95,9 @@ impl Outbox {
     /// Makes a piece of the tail.
     fn cut(&mut self) {
         if !self.tail.is_empty() {
-            let tail = Bytes::from(std::mem::take(&mut self.tail));
+            let mut tail = std::mem::take(&mut self.tail);
+            tail.shrink_to_fit();
+            let tail = Bytes::from(tail);
             self.bytes += tail.len();
             self.own += tail.len();
             self.pieces.push_back(Piece {
@@ -114,5 +123,21 @@ impl Outbox {
         }
         // An idle connection keeps no buffer.
         self.pieces = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_nobody_takes_are_kept_as_they_are_counted() {
+        let mut outbox = Outbox::default();
+        while outbox.size() < 4 << 20 {
+            outbox.frame(Opcode::Pong, b"unread");
+            assert!(outbox.tail.capacity() <= 2 * PIECE);
+        }
+        let frames = outbox.bytes + outbox.tail.len();
+        assert!(outbox.size() - frames < 64 << 10, "{frames}");
     }
 }
