@@ -2,7 +2,7 @@
 //! write.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
@@ -14,10 +14,15 @@ use http_body::Body;
 use hyper::rt::{Sleep, Timer};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
 use super::Stream;
 use super::cut_off::CutOff;
+
+/// A task may do so much, and then the others have their turn: 128 units, one for each reading, and one for so many bytes. In one
+/// reading there may be hundreds of tiny frames.
+const UNIT: usize = 512;
 
 /// Shared by a connection's stream, its timer and whoever wants to end it.
 #[derive(Debug, Default, Clone)]
@@ -168,7 +173,15 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        for _ in 0..read / UNIT {
+            if pin!(consume_budget()).poll(cx).is_pending() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -202,5 +215,44 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    /// Of a client that never pauses, a task reads so much before the others have their turn.
+    #[tokio::test]
+    async fn who_sends_a_lot_gives_way() {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        let writing = tokio::spawn(async move { client.write_all(&[0; 256 << 10]).await });
+        let watch = Watch::default();
+        let mut watched = Watched::new(Stream::Unix(ours), &watch, Duration::from_secs(60));
+        let mut piece = [0; 8 << 10];
+        watched.read_exact(&mut piece).await.unwrap();
+        // Begins with a new turn.
+        tokio::task::yield_now().await;
+        let at_once = poll_fn(|cx| {
+            let mut read = 0;
+            loop {
+                let mut buf = ReadBuf::new(&mut piece);
+                match Pin::new(&mut watched).poll_read(cx, &mut buf) {
+                    Poll::Ready(_) => read += buf.filled().len(),
+                    Poll::Pending => return Poll::Ready(read),
+                }
+            }
+        });
+        let at_once = at_once.await;
+        assert!((1..=128 * UNIT + (8 << 10)).contains(&at_once), "{at_once}");
+        tokio::io::copy(&mut watched, &mut tokio::io::sink())
+            .await
+            .unwrap();
+        writing.await.unwrap().unwrap();
     }
 }
