@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use super::{LONG, long, narrow};
+use super::{LONG, long, narrow, resident};
 use crate::harness::{SIGNATURE_KEY, Server, get, wait_for};
-use crate::push::{A, bodies, publish, signed};
+use crate::push::{A, bodies, publish, signed, websocket};
 
-/// With so little room that sixty polls are too many.
+/// With so little room that twenty slow readers are too many.
 fn start() -> Server {
     let more = format!(
         "[push]\nsignature_key = \"{SIGNATURE_KEY}\"\n[push.limits]\nsubscriber_queue = \"64MiB\"\n\
@@ -25,6 +25,49 @@ fn metric(server: &Server, name: &str) -> usize {
 
 const LET_GO: &str = "pullgate_refused_total{reason=\"queues_memory\"}";
 const USED: &str = "pullgate_queues_bytes";
+
+#[test]
+fn the_slowest_websockets_go_and_a_quick_one_gets_all() {
+    let server = start();
+    let channels: Vec<String> = (1..=20).map(|number| format!("{number:032x}")).collect();
+    let slow: Vec<_> = channels
+        .iter()
+        .map(|channel| {
+            let url = format!(
+                "ws://{}/bitrix/subws/?CHANNEL_ID={}",
+                server.site,
+                signed(&server, channel)
+            );
+            tungstenite::client(url, narrow(&server.site)).unwrap().0
+        })
+        .collect();
+    let mut quick = websocket(&server, &format!("CHANNEL_ID={}", signed(&server, A)));
+    let before = resident(&server);
+    let mut most = 0;
+    // With their frames these are more than 200 MB.
+    for number in 0..10 {
+        for channel in &channels {
+            publish(&server, channel, &long(number), 0);
+        }
+        publish(&server, A, &number.to_string(), 0);
+        // All this may take longer than the time between two pings.
+        let frame = loop {
+            let message = quick.read().unwrap();
+            if !message.is_ping() {
+                break message.into_text().unwrap();
+            }
+        };
+        assert_eq!(bodies(&frame), [number.to_string()]);
+        most = most.max(resident(&server));
+    }
+    let growth = most.saturating_sub(before);
+    assert!(growth < 100 << 20, "{} MiB", growth >> 20);
+    assert!(metric(&server, LET_GO) > 0);
+    drop(slow);
+    // Nothing is kept for nobody.
+    wait_for(|| metric(&server, USED) < LONG);
+    assert!(server.log().contains("server.queues_memory"));
+}
 
 #[test]
 fn polls_that_take_nothing_make_room_for_one_that_reads() {

@@ -164,6 +164,30 @@ fn a_response_that_is_not_taken_ends_and_others_go_on() {
 }
 
 #[test]
+fn polls_that_take_nothing_are_reset_when_all_together_are_too_much() {
+    let server = start_one(
+        "send_timeout = \"1h\"\nqueues_memory = \"16MiB\"\n",
+        NOWHERE,
+        "",
+    );
+    let long = "x".repeat(540_000);
+    for _ in 0..2 {
+        publish(&server, A, &long, 600);
+    }
+    let target = format!(
+        "/bitrix/sub/?CHANNEL_ID={}&mid={}",
+        signed(&server, A),
+        "0".repeat(26)
+    );
+    let mut client = Client::open(&server);
+    // Each holds a piece of half a megabyte, and none has its window opened.
+    for stream in 0..60 {
+        client.get(2 * stream + 1, &target, &[]);
+    }
+    while client.next().expect("a reset").kind != Kind::Reset as u8 {}
+}
+
+#[test]
 fn who_is_idle_or_never_begins_is_let_go() {
     let server = start_one(
         "header_timeout = \"3s\"\nsend_timeout = \"3s\"\n",

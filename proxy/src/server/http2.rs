@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -59,9 +59,13 @@ pub(super) async fn serve(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let requests = Arc::clone(&requests);
         join_cookies(request.headers_mut());
-        let taking = TAKING.try_with(Arc::clone).unwrap_or_default();
-        request.extensions_mut().insert(taking.cut_off.clone());
+        let cut_off = CutOff::default();
+        request.extensions_mut().insert(cut_off.clone());
         requests.answer(request).map(move |response| {
+            // The request's own task begins behind the service's call, and is the one that polls this.
+            let taking = TAKING.try_with(Arc::clone).unwrap_or_default();
+            // One request has one response.
+            let _ = taking.cut_off.set(cut_off);
             Ok::<_, Infallible>(response.map(|body| Pieces::new(body, taking)))
         })
     });
@@ -201,8 +205,8 @@ tokio::task_local! {
 struct Taking {
     /// Goes up by one when a piece is handed on, and when the next is asked for: odd between them.
     turns: AtomicUsize,
-    /// Ends it where the client does not take it.
-    cut_off: CutOff,
+    /// Ends it where the client does not take it; there when the response is.
+    cut_off: OnceLock<CutOff>,
 }
 
 impl Taking {
@@ -232,7 +236,10 @@ impl Taking {
             }
             match timer.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => self.cut_off.poll(cx),
+                Poll::Pending => match self.cut_off.get() {
+                    Some(cut_off) => cut_off.poll(cx),
+                    None => Poll::Pending,
+                },
             }
         })
         .await;
