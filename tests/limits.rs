@@ -1,5 +1,6 @@
 //! Slow readers, too many connections, no file descriptors left; and what one address may have ([`visitors`]).
 
+mod reloads;
 mod visitors;
 
 use std::io::{Read, Write};

@@ -14,7 +14,7 @@ use crate::proxy::mirror;
 use crate::push::{A, signed};
 
 /// In front of a mirror, with a listener for proxies.
-fn start(server: &str, more: &str) -> (Server, String) {
+pub(super) fn start(server: &str, more: &str) -> (Server, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let more = format!(
         "{more}[push]\nsignature_key = \"{}\"\n{ADMIN}[[listener]]\naddress = \"{address}\"\nproxy_protocol = true\n",
@@ -26,14 +26,14 @@ fn start(server: &str, more: &str) -> (Server, String) {
 }
 
 /// A connection from `client`, by the header of a proxy.
-fn come(address: &str, client: &str) -> TcpStream {
+pub(super) fn come(address: &str, client: &str) -> TcpStream {
     let mut stream = connect(address);
     let family = if client.contains(':') { 6 } else { 4 };
     write!(stream, "PROXY TCP{family} {client} {client} 5555 80\r\n").unwrap();
     stream
 }
 
-fn ask(mut stream: TcpStream) -> Response {
+pub(super) fn ask(mut stream: TcpStream) -> Response {
     write!(
         stream,
         "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
