@@ -7,7 +7,7 @@ use std::fmt::{Debug, Display};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::field::Field;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -20,8 +20,12 @@ use crate::config::{Log, LogFormat};
 /// Bytes of lines that may wait to be written.
 const MAX_WAITING: usize = 4 << 20;
 
-/// How long lines wait to be written together: waking the thread for each would cost a core more than the line.
+/// Lines that come one upon another are written together, so many at once as come in this time: waking the thread for each
+/// would cost a core more than the line.
 const GATHER: Duration = Duration::from_millis(10);
+
+/// That begins when so many were written with no longer pauses between them: a line that comes alone is written at once.
+const MANY: usize = 32;
 
 /// How long the end of the process waits for lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -148,8 +152,14 @@ impl Lines {
 
     /// The thread's work: writes all that waits, as long as the process lives.
     fn write_all_to(&self, output: &mut impl Write) {
+        let mut in_a_row = 0;
         loop {
+            let since = Instant::now();
             let lines = self.take();
+            in_a_row = match since.elapsed() < GATHER {
+                true => in_a_row + 1,
+                false => 0,
+            };
             // There is nobody left to tell when the log itself cannot be written.
             let _ = output.write_all(&lines);
             let dropped = self.written();
@@ -159,15 +169,16 @@ impl Lines {
                     "lines of the log: they came faster than they were read"
                 );
             }
+            if in_a_row >= MANY {
+                std::thread::sleep(GATHER);
+            }
         }
     }
 
-    /// Waits for the first line, and a little for those that come with it.
     fn take(&self) -> Vec<u8> {
         let nothing = |waiting: &mut Waiting| waiting.lines.is_empty();
-        drop(self.changed.wait_while(self.lock(), nothing));
-        std::thread::sleep(GATHER);
-        let mut waiting = self.lock();
+        let waiting = self.changed.wait_while(self.lock(), nothing);
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
         waiting.in_hand = waiting.lines.len();
         std::mem::take(&mut waiting.lines)
     }
