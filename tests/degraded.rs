@@ -10,7 +10,6 @@ use std::sync::Arc;
 use pullgate_compat::guest::{GuestId, GuestKeys};
 use tempfile::TempDir;
 
-use crate::cluster::redis_server::admin;
 use crate::guests::{PAGE, SECRET, numbers};
 use crate::harness::{SIGNATURE_KEY, Server, get, pullgate, send, wait_for};
 use crate::push::{A, bodies, caught_up, publish, signed, wait_until_online, websocket};
@@ -78,7 +77,7 @@ fn limit_files(server: &Server, size: &str) {
 }
 
 fn ready(server: &Server, path: &str) -> (u16, String) {
-    let answer = get(&admin(server), path, &[]);
+    let answer = get(&server.admin(), path, &[]);
     (answer.status, answer.body)
 }
 
@@ -149,7 +148,7 @@ fn without_its_secrets_the_site_is_served() {
     fs::write(directory.path().join("state/guest.secret"), "cut o").unwrap();
     let server = Server::start_in(Arc::clone(&directory), &numbers(), ADMIN);
     assert_eq!(visit(&server, &[]), None);
-    assert!(server.log().contains("it holds no whole secret"));
+    wait_for(|| server.log().contains("it holds no whole secret"));
     let secret = directory.path().join("state/guest.secret");
     assert_eq!(fs::read_to_string(secret).unwrap(), "cut o");
 }
@@ -180,7 +179,7 @@ fn a_disk_that_becomes_full_is_used_again_when_it_is_not() {
     publish(&server, A, "not stored", 0);
     limit_files(&server, "unlimited");
     wait_for(|| ready(&server, "/readyz/push").0 == 200);
-    assert!(server.log().contains("history is written to disk again"));
+    wait_for(|| server.log().contains("history is written to disk again"));
     publish(&server, A, "after", 600);
     assert_eq!(caught_up(&server), ["before", "meanwhile", "after"]);
     server.kill();
@@ -198,7 +197,7 @@ fn a_damaged_format_is_put_aside_and_a_newer_one_is_left_alone() {
     for garbage in ["", "pullgate hi", "\u{fffd}\u{0}\n"] {
         fs::write(&format, garbage).unwrap();
         let server = start_in(&directory, "");
-        assert!(server.log().contains("history is damaged"), "{garbage:?}");
+        wait_for(|| server.log().contains("history is damaged"));
         number(&server);
         publish(&server, A, "new", 600);
         assert_eq!(caught_up(&server), ["new"]);
@@ -208,7 +207,7 @@ fn a_damaged_format_is_put_aside_and_a_newer_one_is_left_alone() {
 
     fs::write(&format, "pullgate history 99\n").unwrap();
     let server = start_in(&directory, "");
-    assert!(server.log().contains("pullgate history 99"));
+    wait_for(|| server.log().contains("pullgate history 99"));
     number(&server);
     publish(&server, A, "in memory", 600);
     assert_eq!(caught_up(&server), ["in memory"]);

@@ -102,6 +102,18 @@ impl Server {
         self.address("role=admin")
     }
 
+    /// A number of the admin listener.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let metrics = get(&self.admin(), "/metrics", &[]).body;
+        let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
+        metrics.lines().find_map(value).unwrap().parse().unwrap()
+    }
+
+    /// How much was refused for this reason, by the same.
+    pub(crate) fn refused(&self, reason: &str) -> u64 {
+        self.metric(&format!("pullgate_refused_total{{reason=\"{reason}\"}}"))
+    }
+
     /// Where a listener is that the log names so: `role=publish site=shop`.
     pub(crate) fn address(&self, listener: &str) -> String {
         let listener = format!("listening {listener} address=");

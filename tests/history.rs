@@ -63,7 +63,7 @@ fn a_damaged_history_is_kept_aside_and_the_service_starts() {
     }
     assert!(damaged > 0);
     let server = start_in(Arc::clone(&directory), "");
-    assert!(server.log().contains("history is damaged"));
+    wait_for(|| server.log().contains("history is damaged"));
     publish(&server, A, "new", 60);
     let target = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={}", "0".repeat(26));
     assert_eq!(bodies(&get(&server.site, &target, &[]).body), ["new"]);

@@ -91,7 +91,7 @@ fn the_programs_file_takes_over_as_it_is_now() {
         &format!("echo 'the new file' >&2; exec -a \"$0\" {real} \"$@\""),
     );
     let successor = upgrade(&server, server.pid()).unwrap();
-    assert!(server.log().contains("the new file"));
+    wait_for(|| server.log().contains("the new file"));
     assert_ne!(successor, server.pid());
     // Who listened is sent to it.
     let close = loop {

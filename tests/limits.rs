@@ -9,7 +9,6 @@ use std::process::Command;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::cluster::outage::metric;
 use crate::harness::{Server, connect, get, read_head, read_response, upstream, wait_for};
 
 const ADMIN: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"admin\"\n";
@@ -97,8 +96,8 @@ fn admitted(server: &Server, clients: Vec<TcpStream>) -> (Vec<TcpStream>, usize)
     let mut refused = 0;
     wait_for(|| {
         // The question itself is a connection, too.
-        let open = metric(server, "pullgate_connections") - 1;
-        refused = metric(server, "pullgate_refused_total{reason=\"connections\"}");
+        let open = server.metric("pullgate_connections") - 1;
+        refused = server.metric("pullgate_refused_total{reason=\"connections\"}");
         open + refused == clients.len() as u64
     });
     let refused = usize::try_from(refused).unwrap();

@@ -18,13 +18,6 @@ fn begin(server: &Server, target: &str, headers: &str) -> TcpStream {
     stream
 }
 
-fn refused(server: &Server, reason: &str) -> u64 {
-    let metrics = get(&server.admin(), "/metrics", &[]).body;
-    let name = format!("pullgate_refused_total{{reason=\"{reason}\"}} ");
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    line.unwrap().parse().unwrap()
-}
-
 #[test]
 fn the_site_may_take_as_long_as_the_path_says() {
     const HANDSHAKE: &str = "Connection: Upgrade, close\r\nUpgrade: websocket";
@@ -115,7 +108,7 @@ fn a_body_that_says_it_is_too_large_never_reaches_the_site() {
         assert_eq!(response.header("connection"), Some("close"));
     }
     assert_eq!(site.count(), 0);
-    assert_eq!(refused(&server, "body"), too_large.len() as u64);
+    assert_eq!(server.refused("body"), too_large.len() as u64);
     let fits = [
         ("/", 100),
         ("/upload/x", 1000),
@@ -143,7 +136,7 @@ fn chunks_that_become_too_large_are_cut() {
     assert_eq!(read_response(stream).status, 413);
     let cut = site.last(|site| site.ended);
     assert_eq!(cut.body(), chunk, "not a byte more, and no end");
-    assert_eq!(refused(&server, "body"), 1);
+    assert_eq!(server.refused("body"), 1);
     assert!(!server.log().contains("ERROR"), "{}", server.log());
 
     // As much as may be, and elsewhere more.

@@ -15,14 +15,6 @@ fn start() -> Server {
     Server::start_with_more("queues_memory = \"16MiB\"\n", "http://127.0.0.1:1", &more)
 }
 
-fn metric(server: &Server, name: &str) -> usize {
-    let metrics = get(&server.admin(), "/metrics", &[]).body;
-    let value = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap().parse().unwrap()
-}
-
 const LET_GO: &str = "pullgate_refused_total{reason=\"queues_memory\"}";
 const USED: &str = "pullgate_queues_bytes";
 
@@ -62,11 +54,11 @@ fn the_slowest_websockets_go_and_a_quick_one_gets_all() {
     }
     let growth = most.saturating_sub(before);
     assert!(growth < 100 << 20, "{} MiB", growth >> 20);
-    assert!(metric(&server, LET_GO) > 0);
+    assert!(server.metric(LET_GO) > 0);
     drop(slow);
     // Nothing is kept for nobody.
-    wait_for(|| metric(&server, USED) < LONG);
-    assert!(server.log().contains("server.queues_memory"));
+    wait_for(|| server.metric(USED) < LONG as u64);
+    wait_for(|| server.log().contains("server.queues_memory"));
 }
 
 #[test]
@@ -87,11 +79,11 @@ fn polls_that_take_nothing_make_room_for_one_that_reads() {
             poll
         })
         .collect();
-    wait_for(|| metric(&server, LET_GO) > 0);
+    wait_for(|| server.metric(LET_GO) > 0);
     let answer = get(&server.site, &target, &[]);
     let got = bodies(&answer.body);
     assert_eq!(got.len(), 40);
     assert!((0..40).all(|number| got[number] == long(number)));
     drop(slow);
-    wait_for(|| metric(&server, USED) < LONG);
+    wait_for(|| server.metric(USED) < LONG as u64);
 }

@@ -9,22 +9,13 @@ use std::time::{Duration, Instant};
 use redis::Commands;
 use tungstenite::WebSocket;
 
-use super::redis_server::{RedisServer, admin};
+use super::redis_server::RedisServer;
 use super::{bodies_of, listen, read, read_frame};
 use crate::harness::{Server, get, send, wait_for};
 use crate::push::{A, bodies, publish, signed, wait_until_online};
 
-/// A number of the admin listener.
-pub(crate) fn metric(node: &Server, name: &str) -> u64 {
-    let text = get(&admin(node), "/metrics", &[]).body;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.unwrap().parse().unwrap()
-}
-
 fn wait_until(node: &Server, up: bool) {
-    wait_for(|| metric(node, "pullgate_redis_up") == u64::from(up));
+    wait_for(|| node.metric("pullgate_redis_up") == u64::from(up));
 }
 
 /// Publishes until it arrives, and reads up to it.
@@ -49,7 +40,7 @@ fn what_is_published_meanwhile_comes_in_order_afterwards() {
         for number in 0..20 {
             let a = &a;
             scope.spawn(move || publish(a, A, &number.to_string(), 60 * (number % 2)));
-            wait_for(|| metric(a, "pullgate_redis_publishes_waiting") == u64::from(number) + 1);
+            wait_for(|| a.metric("pullgate_redis_publishes_waiting") == u64::from(number) + 1);
         }
     });
     assert!(began.elapsed() > Duration::from_secs(1));
@@ -74,8 +65,8 @@ fn what_is_published_meanwhile_comes_in_order_afterwards() {
     let stored = |body: &&str| body.parse::<u32>().unwrap() % 2 == 1;
     let bodies: Vec<&str> = bodies_of(&came).into_iter().filter(stored).collect();
     assert_eq!(bodies.len(), 10);
-    wait_for(|| metric(&a, "pullgate_redis_publishes_waiting") == 0);
-    assert!(metric(&a, "pullgate_redis_connections_total") >= 2);
+    wait_for(|| a.metric("pullgate_redis_publishes_waiting") == 0);
+    assert!(a.metric("pullgate_redis_connections_total") >= 2);
     reaches(&b, &mut at_a);
 }
 
@@ -126,7 +117,7 @@ fn what_is_not_stored_keeps_its_place_when_a_gap_is_filled() {
             sent
         });
         for _ in 0..GAPS {
-            let connections = metric(&a, "pullgate_redis_connections_total");
+            let connections = a.metric("pullgate_redis_connections_total");
             for client in pubsub_clients(&mut told).difference(&of_b) {
                 // It may have gone by itself.
                 let _: i32 = redis::cmd("CLIENT")
@@ -134,7 +125,7 @@ fn what_is_not_stored_keeps_its_place_when_a_gap_is_filled() {
                     .query(&mut told)
                     .unwrap();
             }
-            wait_for(|| metric(&a, "pullgate_redis_connections_total") > connections);
+            wait_for(|| a.metric("pullgate_redis_connections_total") > connections);
             wait_until(&a, true);
         }
         goes_on.store(false, Ordering::Relaxed);
@@ -225,11 +216,11 @@ fn too_much_that_waits_is_refused() {
     let accepted = statuses.iter().filter(|status| **status == 200).count();
     assert_eq!(accepted, 63);
     assert!(statuses.iter().all(|status| [200, 503].contains(status)));
-    assert_eq!(metric(&node, "pullgate_redis_publishes_refused_total"), 7);
+    assert_eq!(node.metric("pullgate_redis_publishes_refused_total"), 7);
     wait_for(|| node.log().contains("a publish was refused"));
     drop(socket);
     redis.begin();
-    wait_for(|| metric(&node, "pullgate_redis_publishes_waiting") == 0);
+    wait_for(|| node.metric("pullgate_redis_publishes_waiting") == 0);
     let stored: Vec<Vec<u8>> = redis.connection().keys("message:*").unwrap();
     assert_eq!(stored.len(), accepted);
 }
@@ -248,13 +239,13 @@ fn a_quiet_minute_without_redis_ends_well() {
         .set_read_timeout(Some(Duration::from_secs(90)))
         .unwrap();
     wait_until(&a, false);
-    wait_for(|| get(&admin(&a), "/readyz/push", &[]).status == 503);
-    assert_eq!(get(&admin(&a), "/readyz", &[]).status, 200);
+    wait_for(|| get(&a.admin(), "/readyz/push", &[]).status == 503);
+    assert_eq!(get(&a.admin(), "/readyz", &[]).status, 200);
     thread::sleep(Duration::from_secs(60).saturating_sub(began.elapsed()));
     redis.begin();
     for node in [&a, &b] {
         wait_until(node, true);
-        wait_for(|| get(&admin(node), "/readyz/push", &[]).status == 200);
+        wait_for(|| get(&node.admin(), "/readyz/push", &[]).status == 200);
     }
     reaches(&b, &mut socket);
     reaches(&a, &mut socket);
@@ -265,7 +256,7 @@ fn a_node_starts_without_redis() {
     let mut redis = RedisServer::start();
     redis.kill();
     let node = super::redis_server::start_with_history("", &redis.history());
-    let admin = admin(&node);
+    let admin = node.admin();
     assert_eq!(get(&admin, "/readyz", &[]).status, 503);
     assert_eq!(get(&admin, "/healthz", &[]).status, 200);
     let mut socket = listen(&node, "");

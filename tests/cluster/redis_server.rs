@@ -96,14 +96,6 @@ pub(crate) fn start_with_history(push: &str, history: &str) -> Server {
     Server::start("http://127.0.0.1:1", &format!("{push}{history}{admin}"))
 }
 
-/// The address of its admin listener.
-pub(crate) fn admin(node: &Server) -> String {
-    wait_for(|| node.log().contains("role=admin"));
-    let log = node.log();
-    let (_, address) = log.split_once("role=admin address=").unwrap();
-    address.lines().next().unwrap().to_owned()
-}
-
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();

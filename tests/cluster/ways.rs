@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tungstenite::Message as Frame;
 
-use super::outage::metric;
 use super::redis_server::{RedisServer, start_with_history};
 use super::{bodies_of, listen, read};
 use crate::harness::{Group, SIGNATURE_KEY, Server, free_port, get, root, wait_for};
@@ -208,7 +207,7 @@ fn sentinels_tell_of_the_new_master() {
     publish(&node, A, "after", 60);
     let connected = || node.log().matches("connected to Redis").count() >= 2;
     wait_for(connected);
-    wait_for(|| metric(&node, "pullgate_redis_publishes_waiting") == 0);
+    wait_for(|| node.metric("pullgate_redis_publishes_waiting") == 0);
     let mut later = listen(&node, &format!("&mid={}", "0".repeat(26)));
     assert_eq!(bodies_of(&read(&mut later, 2)), ["stored", "after"]);
 }

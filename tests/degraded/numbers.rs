@@ -76,7 +76,7 @@ fn a_cookie_above_the_counter_raises_it_for_good() {
         assert_eq!(proven == Some(lost), issued == times[0]);
         let next = number(&server);
         assert!(next > lost, "{next}");
-        assert!(server.log().contains("the counter of guest ids was lost"));
+        wait_for(|| server.log().contains("the counter of guest ids was lost"));
         server.kill();
         let server = start_in(&directory, "");
         assert!(number(&server) > next);

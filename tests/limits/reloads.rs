@@ -2,34 +2,19 @@
 
 use std::io::Write;
 
-use super::visitors::{ask, come, start};
-use crate::harness::{Server, get, read_head, send_raw};
+use super::visitors::{ask, come, start, status_of, upgrade};
+use crate::harness::{Server, get, read_head};
 use crate::push::{A, signed};
 use crate::reload::reload;
-
-/// The status of a request with such a target, so many lines, and so many bytes in each.
-fn status(server: &Server, target: usize, lines: usize, length: usize) -> u16 {
-    let lines = format!("X-Any: {}\r\n", "x".repeat(length)).repeat(lines);
-    let target = "x".repeat(target);
-    let request = format!("GET /{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
-    send_raw(&server.site, request.as_bytes()).status
-}
 
 /// Whether one of two websockets of an address is refused, or what is asked for beside them.
 fn crowd(server: &Server, address: &str, status: &str) -> bool {
     let target = format!("/bitrix/subws/?CHANNEL_ID={}", signed(server, A));
-    let mut sockets = [come(address, "203.0.113.1"), come(address, "203.0.113.1")];
-    let statuses = sockets.each_mut().map(|stream| {
-        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n").unwrap();
-        read_head(stream).get(9..12).unwrap_or_default().to_owned()
-    });
+    let open = || upgrade(come(address, "203.0.113.1"), &target);
+    let sockets = [open(), open()];
+    let statuses = sockets.each_ref().map(|(status, _)| status.as_str());
     assert_eq!(statuses[0], "101");
-    assert!(
-        ["101", status].contains(&statuses[1].as_str()),
-        "{statuses:?}"
-    );
+    assert!(["101", status].contains(&statuses[1]), "{statuses:?}");
     statuses[1] == status
 }
 
@@ -41,15 +26,15 @@ fn each_limit_is_what_was_read_last() {
         (
             "max_target = \"1KiB\"",
             "max_target = \"2KiB\"",
-            |server, _| status(server, 1500, 1, 1) == 414,
+            |server, _| status_of(server, 1500, 1, 1) == 414,
         ),
         (
             "max_head = \"8KiB\"",
             "max_head = \"64KiB\"",
-            |server, _| status(server, 1, 10, 1000) == 431,
+            |server, _| status_of(server, 1, 10, 1000) == 431,
         ),
         ("max_headers = 20", "max_headers = 100", |server, _| {
-            status(server, 1, 30, 1) == 431
+            status_of(server, 1, 30, 1) == 431
         }),
         (
             "max_connections_per_address = 1",

@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::ADMIN;
-use crate::cluster::outage::metric;
 use crate::harness::{
     Response, Server, connect, free_port, get, read_head, read_response, send_raw, upstream,
     wait_for,
@@ -42,11 +41,21 @@ pub(super) fn ask(mut stream: TcpStream) -> Response {
     read_response(stream)
 }
 
-fn refused(server: &Server, reason: &str) -> u64 {
-    metric(
-        server,
-        &format!("pullgate_refused_total{{reason=\"{reason}\"}}"),
-    )
+/// The status of a request with such a target, so many lines, and so many bytes in each.
+pub(super) fn status_of(server: &Server, target: usize, lines: usize, length: usize) -> u16 {
+    let lines = format!("X-Any: {}\r\n", "x".repeat(length)).repeat(lines);
+    let target = "x".repeat(target);
+    let request = format!("GET /{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
+    send_raw(&server.site, request.as_bytes()).status
+}
+
+/// Asks for a websocket: the status, and the connection.
+pub(super) fn upgrade(mut stream: TcpStream, target: &str) -> (String, TcpStream) {
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n{lines}\r\n").unwrap();
+    let head = read_head(&mut stream);
+    (head.get(9..12).unwrap_or_default().to_owned(), stream)
 }
 
 #[test]
@@ -62,7 +71,7 @@ fn an_address_has_its_own_connections() {
     let response = ask(come(&address, "203.0.113.1"));
     assert_eq!(response.status, 503);
     assert!(response.header("retry-after").is_some());
-    assert_eq!(refused(&server, "connections_per_address"), 1);
+    assert_eq!(server.refused("connections_per_address"), 1);
     assert_eq!(ask(come(&address, "203.0.113.2")).status, 200);
     // Those of IPv6 are one within a /64. A trusted proxy is nobody's address.
     let six = [hold("2001:db8::1"), hold("2001:db8::2")];
@@ -99,7 +108,7 @@ fn an_address_asks_so_often() {
         0,
         "the proxy"
     );
-    assert!(refused(&server, "requests") >= 3);
+    assert!(server.refused("requests") >= 3);
     wait_for(|| server.log().contains("limits.requests_per_second"));
     // The connection goes on, and is told when to ask again.
     let mut stream = come(&address, "203.0.113.4");
@@ -136,19 +145,11 @@ fn an_address_has_its_own_websockets_and_polls() {
     let limits = "[limits]\nwebsockets_per_address = 2\npolls_per_address = 1\n";
     let (server, address) = start("", limits);
     let target = format!("/bitrix/subws/?CHANNEL_ID={}", signed(&server, A));
-    let open = |client: &str, more: &str| {
-        let mut stream = come(&address, client);
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n{more}\r\n").unwrap();
+    let websocket = |client: &str| upgrade(come(&address, client), &target);
+    let poll = || {
+        let mut stream = come(&address, "203.0.113.1");
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         stream
-    };
-    let websocket = |client: &str| {
-        let mut stream = open(
-            client,
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-        );
-        let head = read_head(&mut stream);
-        (head.get(9..12).unwrap_or_default().to_owned(), stream)
     };
     let held = [websocket("203.0.113.1"), websocket("203.0.113.1")];
     assert!(held.iter().all(|(status, _)| status == "101"));
@@ -157,7 +158,7 @@ fn an_address_has_its_own_websockets_and_polls() {
     drop(held);
     wait_for(|| websocket("203.0.113.1").0 == "101");
     // One of two waits, and the other is told.
-    let polls = [open("203.0.113.1", ""), open("203.0.113.1", "")];
+    let polls = [poll(), poll()];
     for poll in &polls {
         let short = Some(Duration::from_millis(50));
         poll.set_read_timeout(short).unwrap();
@@ -167,8 +168,8 @@ fn an_address_has_its_own_websockets_and_polls() {
         poll.peek(&mut status).is_ok() && status == *b"HTTP/1.1 429"
     };
     wait_for(|| polls.iter().any(is_told));
-    assert!(refused(&server, "websockets") >= 1);
-    assert!(refused(&server, "polls") >= 1);
+    assert!(server.refused("websockets") >= 1);
+    assert!(server.refused("polls") >= 1);
 }
 
 #[test]
@@ -182,26 +183,19 @@ fn all_together_are_so_many_new_guests() {
     };
     assert!((1..=3).all(is_new));
     assert!((4..=20).any(|client| !is_new(client)));
-    assert!(refused(&server, "new_guests") >= 1);
+    assert!(server.refused("new_guests") >= 1);
 }
 
 #[test]
 fn heads_and_targets_are_as_long_as_configured() {
     let server = "max_head = \"8KiB\"\nmax_headers = 20\nmax_target = \"1KiB\"\n";
     let (server, _) = start(server, "");
-    let with = |target: usize, lines: usize, length: usize| {
-        let lines = format!("X-Any: {}\r\n", "x".repeat(length)).repeat(lines);
-        let target = "x".repeat(target);
-        let request =
-            format!("GET /{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
-        send_raw(&server.site, request.as_bytes()).status
-    };
-    assert_eq!(with(1000, 18, 300), 200);
-    assert_eq!(with(1024, 1, 1), 414);
-    assert_eq!(with(1, 19, 1), 431);
-    assert_eq!(with(1, 10, 1000), 431);
+    assert_eq!(status_of(&server, 1000, 18, 300), 200);
+    assert_eq!(status_of(&server, 1024, 1, 1), 414);
+    assert_eq!(status_of(&server, 1, 19, 1), 431);
+    assert_eq!(status_of(&server, 1, 10, 1000), 431);
     // hyper answers to a long head by itself: it is counted when the connection has ended.
-    wait_for(|| (refused(&server, "head"), refused(&server, "target")) == (2, 1));
+    wait_for(|| (server.refused("head"), server.refused("target")) == (2, 1));
 }
 
 #[test]
@@ -223,6 +217,6 @@ fn a_body_that_trickles_is_408() {
     });
     let head = read_head(&mut stream);
     assert!(head.starts_with("HTTP/1.1 408"), "{head}");
-    assert_eq!(refused(&server, "body_rate"), 1);
+    assert_eq!(server.refused("body_rate"), 1);
     wait_for(|| server.log().contains("slower than 1000 bytes a second"));
 }

@@ -169,7 +169,7 @@ fn a_damaged_site_harms_itself() {
     std::fs::create_dir(&secret).unwrap();
 
     let sites = Sites::start_in(directory, &["shop", "blog"], &tables);
-    assert!(sites.server.log().contains("history is damaged"));
+    wait_for(|| sites.server.log().contains("history is damaged"));
     let [shop, blog] = channels.map(|(_, host, channel)| sites.stored(host, &channel));
     assert_eq!((shop, blog), (vec![], vec!["blog".to_owned()]));
     assert!(

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Barrier};
 
 use super::{BLOG, SHOP, Sites, named, next};
-use crate::harness::{SIGNATURE_KEY, connect, get, read_head, upstream, wait_for};
+use crate::harness::{SIGNATURE_KEY, connect, read_head, upstream, wait_for};
 use crate::push::A;
 
 /// A back end that answers `/later` when the test has come, too.
@@ -18,14 +18,6 @@ fn patient(come: &Arc<Barrier>) -> String {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nshop";
         let _ = stream.write_all(answer);
     })
-}
-
-fn metric(sites: &Sites, name: &str) -> u64 {
-    let metrics = get(&sites.server.admin(), "/metrics", &[]).body;
-    let value = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap().parse().unwrap()
 }
 
 #[test]
@@ -41,7 +33,7 @@ fn a_site_has_so_many_requests_under_way_and_others_go_on() {
         stream
     };
     let under_way = |count| {
-        wait_for(|| metric(&sites, "pullgate_requests{site=\"shop\"}") == count);
+        wait_for(|| sites.server.metric("pullgate_requests{site=\"shop\"}") == count);
     };
     let status = |stream: &mut TcpStream| read_head(stream)[9..12].to_owned();
     let mut socket = sites.websocket(SHOP, &channel);
@@ -54,7 +46,7 @@ fn a_site_has_so_many_requests_under_way_and_others_go_on() {
     assert!(head.contains("Retry-After: 1\r\n"), "{head}");
     assert!(!head.contains("Connection: close"), "{head}");
     let reason = "pullgate_refused_total{reason=\"concurrent_requests\"}";
-    assert_eq!(metric(&sites, reason), 1);
+    assert_eq!(sites.server.metric(reason), 1);
     assert_eq!(sites.get(BLOG, "/", &[]).body, "blog nobody");
     // The site's PHP publishes all the same. An answered poll makes room, and so does each of the others.
     sites.publish("shop", A, "news", 0);
