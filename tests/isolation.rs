@@ -1,4 +1,7 @@
-//! What is broken takes nothing else with it: a site that is dead or hangs, and a Redis that is gone or silent.
+//! What is broken takes nothing else with it: a site that is dead or hangs, a Redis that is gone or silent, a disk that is
+//! slow.
+
+mod slow_disk;
 
 use std::io::Write;
 use std::net::TcpListener;

@@ -5,7 +5,9 @@ use std::net::{Shutdown, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Server, connect, read_response, send_raw, upstream, wait_for};
+use crate::harness::{Response, Server, connect, read_response, send_raw, upstream, wait_for};
+use crate::tls::client::open;
+use crate::tls::start_one;
 
 /// Reads a body to its end, and answers with its length.
 fn patient() -> String {
@@ -145,4 +147,48 @@ fn an_upload_that_is_broken_off_is_logged_as_such() {
         wait_for(|| server.log().matches("the peer broke it off").count() > before);
     }
     blames_nobody_else(&server);
+}
+
+/// Sends what it has to say many times over, far more than fits into all buffers, and only then looks for an answer.
+fn insist(mut stream: impl Read + Write, head: &str, piece: &[u8]) -> Response {
+    stream.write_all(head.as_bytes()).unwrap();
+    for _ in 0..256 {
+        stream.write_all(piece).unwrap();
+        stream.flush().unwrap();
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    Response::parse(&answer).unwrap()
+}
+
+#[test]
+fn who_goes_on_sending_gets_the_whole_answer_and_no_reset() {
+    // Takes a body to its end, and says nothing.
+    let site = upstream(|mut stream, _| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let server = Server::start(&site, "max_body = \"1MiB\"\n");
+    let paths = "[[path]]\nprefix = \"/\"\nmax_body = \"1MiB\"\n";
+    let by_tls = start_one("", &site, paths);
+    let piece = [b'x'; 1 << 16];
+    let chunk = [b"10000\r\n", &piece[..], b"\r\n"].concat();
+    let post = "POST / HTTP/1.1\r\nHost: site.test\r\n";
+    for (head, piece, status) in [
+        (
+            format!("{post}Content-Length: {}\r\n\r\n", 1_u64 << 40),
+            &piece[..],
+            413,
+        ),
+        (
+            format!("{post}Transfer-Encoding: chunked\r\n\r\n"),
+            &chunk,
+            413,
+        ),
+        (format!("{post}X: "), &piece, 431),
+    ] {
+        let in_the_clear = insist(connect(&server.site), &head, piece);
+        assert_eq!(in_the_clear.status, status, "{head}");
+        let by_tls = insist(open(&by_tls.site, "site.test"), &head, piece);
+        assert_eq!(by_tls.status, status, "{head}");
+    }
 }

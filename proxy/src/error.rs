@@ -55,6 +55,8 @@ pub(crate) enum Error {
     Framing,
     #[error("the site switched protocols without being asked to")]
     UnaskedUpgrade,
+    #[error("a bug in pullgate; the line before says where")]
+    Panic,
 }
 
 /// What follows from an error.
@@ -192,6 +194,10 @@ impl Error {
             Self::ConnectTimeout(_) | Self::ResponseTimeout(_) => Answer::alarming(
                 StatusCode::GATEWAY_TIMEOUT,
                 "The site behind this address takes too long to answer.",
+            ),
+            Self::Panic => Answer::alarming(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong on this server.",
             ),
         }
     }

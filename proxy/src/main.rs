@@ -2,6 +2,8 @@
 //!
 //! Read [`server::request`] for the way of a request, [`hub`] for the way of a message.
 
+// What answers a request holds what holds what … the files of history, more than 128 types deep.
+#![recursion_limit = "256"]
 #![allow(
     clippy::print_stdout,
     reason = "what a command was asked for goes to standard output"

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod cut_off;
+mod lingering;
 pub(crate) mod peer;
 pub(crate) mod secured;
 pub(crate) mod switched;

@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
 use crate::harness::{Witness, upstream, wait_for};
-use crate::push::{A, bodies, publish, signed, wait_until_online};
+use crate::push::{A, bodies, mid, publish, signed, wait_until_online};
 use crate::request_buffering::{ADMIN, are_buffered};
 use crate::tls::{echo, ended, start_one};
-use frames::{Client, END_STREAM, Kind};
+use frames::{Client, END_HEADERS, END_STREAM, Kind, block, frame};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 
@@ -87,6 +87,40 @@ fn requests_do_not_wait_for_each_other() {
     let response = client.response(1);
     assert_eq!(response.status, "200");
     assert_eq!(bodies(&response.body()), ["\"first\""]);
+}
+
+/// As on HTTP/1.1: who publishes does not always wait to hear of it.
+#[test]
+fn a_publish_whose_stream_is_reset_at_once_is_carried_out() {
+    let server = start_one("", NOWHERE, "publish_allow = [\"127.0.0.0/8\"]\n");
+    let channel = signed(&server, A);
+    let mut client = Client::open(&server);
+    let mut last = "0".repeat(26);
+    for number in 0..20 {
+        let body = number.to_string();
+        let (publish, poll) = (4 * number + 1, 4 * number + 3);
+        let head = block(&[
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "site.test"),
+            (":path", &format!("/bitrix/pub/?CHANNEL_ID={A}")),
+            ("message-expiry", "600"),
+        ]);
+        let frames = [
+            frame(Kind::Headers, END_HEADERS, publish, &head),
+            frame(Kind::Data, END_STREAM, publish, body.as_bytes()),
+            // CANCEL (RFC 9113 7).
+            frame(Kind::Reset, 0, publish, &8u32.to_be_bytes()),
+        ];
+        client.try_send(&frames.concat()).unwrap();
+        let path = format!("/bitrix/sub/?CHANNEL_ID={channel}&mid={last}");
+        client.get(poll, &path, &[]);
+        let answer = client.response(poll);
+        assert_eq!(answer.status, "200", "{body} was lost");
+        let came = answer.body();
+        assert_eq!(bodies(&came), [body]);
+        mid(&came).clone_into(&mut last);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::lingering::Lingering;
 use super::secured::Secured;
 use super::switched::Switched;
 use super::target::Targets;
@@ -22,6 +23,8 @@ pub(crate) struct Client {
     targets: Targets,
     /// What `targets` made longer than hyper had room for.
     rest: Vec<u8>,
+    /// There when all is said.
+    lingering: Option<Lingering>,
 }
 
 impl Client {
@@ -31,6 +34,7 @@ impl Client {
             watch: watch.clone(),
             targets: Targets::default(),
             rest: Vec::new(),
+            lingering: None,
         }
     }
 
@@ -100,7 +104,16 @@ impl AsyncWrite for Client {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let client = self.get_mut();
+        if client.lingering.is_none() {
+            ready!(Pin::new(&mut client.stream).poll_shutdown(cx))?;
+        }
+        let socket = client.stream.socket();
+        let lingering = client.lingering.get_or_insert_with(|| {
+            let more_follows = !client.watch.head_follows() || socket.has_unread();
+            Lingering::new(more_follows)
+        });
+        lingering.poll(cx, socket).map(Ok)
     }
 }

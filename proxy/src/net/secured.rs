@@ -18,6 +18,14 @@ pub(crate) enum Secured {
 }
 
 impl Secured {
+    /// What is below TLS.
+    pub(super) fn socket(&mut self) -> &mut Watched {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+
     /// The connection without its watch, for a protocol that watches for itself.
     pub(super) fn into_switched(self) -> Switched {
         match self {

@@ -133,6 +133,11 @@ impl Watched {
         }
     }
 
+    /// Whether bytes are there that nobody has read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.stream.try_peek(&mut [0]).is_ok_and(|read| read > 0)
+    }
+
     /// The bare stream.
     pub(super) fn into_inner(self) -> Stream {
         self.stream

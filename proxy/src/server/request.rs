@@ -1,9 +1,11 @@
 //! One request's way: site and route found, head checked, visitor known, answered, logged.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
@@ -103,7 +105,7 @@ impl Arrival {
                 .map_or("*", |target| target.as_str());
             (request.method().clone(), path.to_owned())
         });
-        let mut response = match self.dispatch(&visitor, &id, request).await {
+        let mut response = match surviving(self.dispatch(&visitor, &id, request)).await {
             Ok(response) => response,
             Err(error) => {
                 if let Error::Upload(error) = &error
@@ -329,6 +331,13 @@ impl Arrival {
     }
 }
 
+/// A panic ends what was asked for, and nothing else: the client is told, and its connection goes on.
+async fn surviving<T>(answering: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    // What a request shares with others is behind locks that bear it, or only counted.
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
+    answered.unwrap_or(Err(Error::Panic))
+}
+
 /// HTTP/1.1 to the site needs a Host, which the client may have named in the target, or not at all (HTTP/1.0).
 fn add_host(parts: &mut request::Parts, pool: &Pool) {
     if parts.headers.contains_key(header::HOST) {
@@ -340,5 +349,23 @@ fn add_host(parts: &mut request::Parts, pool: &Pool) {
     };
     if let Ok(host) = host {
         parts.headers.insert(header::HOST, host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_the_next_request_is_served() {
+        let broken = surviving(async {
+            tokio::task::yield_now().await;
+            panic!("a bug");
+        });
+        let error = Result::<(), Error>::unwrap_err(broken.await);
+        let answer = error.answer();
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!((answer.level, answer.closes), (Level::ERROR, false));
+        assert!(matches!(surviving(async { Ok(1) }).await, Ok(1)));
     }
 }

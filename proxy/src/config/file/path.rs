@@ -8,8 +8,11 @@ use super::value::Value;
 use crate::config::SitePath;
 use crate::config::path::normalised;
 
-/// Those of a site, or of the file, which hold for each site without one.
+/// Those of a site, or of the file, which hold for each site that says nothing of its own. `path = []` is something.
 pub(super) fn paths(s: &mut Section<'_>) -> Vec<SitePath> {
+    if s.says_none("path") {
+        return Vec::new();
+    }
     let mut taken = Vec::new();
     let paths = s.sections("path", |s| path(s, &mut taken));
     paths.into_iter().flatten().flatten().collect()

@@ -140,6 +140,16 @@ impl<'a> Section<'a> {
         Some(items.iter().filter_map(read_one).collect())
     }
 
+    /// Whether the file says that there are none of them: `key = []`.
+    pub(super) fn says_none(&mut self, key: &'static str) -> bool {
+        let items = self.look(key).and_then(|list| list.items().ok());
+        let says_none = items.is_some_and(|items| items.is_empty());
+        if says_none {
+            self.asked.push(key);
+        }
+        says_none
+    }
+
     /// A key's value, if there is one that is worth looking at.
     pub(super) fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);

@@ -318,6 +318,19 @@ fn the_files_tables_are_the_defaults_of_every_site() {
 }
 
 #[test]
+fn a_site_may_be_without_the_files_paths() {
+    let text = fs::read_to_string(root().join("fixtures/config/valid/sites.toml")).unwrap();
+    let largest = |text: &str| {
+        let config = config_of(text);
+        let terms = config.sites[0].terms(&config.server, "/upload/");
+        terms.max_body
+    };
+    assert_eq!(largest(&text), 1 << 30);
+    let without = text.replace("original = true", "original = true\npath = []");
+    assert_eq!(largest(&without), 0, "any");
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let text = "server.state_dir = 'state'\nupstream.url = 'unix:site.sock'\n\
                 listener = [{ address = 'unix:l.sock' }]";

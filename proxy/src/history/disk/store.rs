@@ -15,7 +15,7 @@
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -75,7 +75,7 @@ impl Entry {
 pub(crate) struct Store {
     database: Database,
     bounds: Bounds,
-    /// Oldest first.
+    /// Oldest first. Nobody waits for the disk with it locked.
     buckets: RwLock<Vec<Bucket>>,
 }
 
@@ -164,7 +164,7 @@ impl Store {
             }
             last_expiry = last_expiry.max(entry.expires);
         }
-        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets_to_change();
         if let Some(bucket) = buckets.iter_mut().find(|bucket| bucket.begun == begun) {
             bucket.bytes += bytes;
             if last_expiry > bucket.last_expiry {
@@ -186,7 +186,7 @@ impl Store {
         let mut going: Vec<Bucket> = Vec::new();
         let mut early = 0;
         {
-            let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+            let mut buckets = self.buckets_to_change();
             let span = self.span();
             buckets.retain(|bucket| {
                 // Messages may still come into it until its span is over.
@@ -209,7 +209,7 @@ impl Store {
 
     /// Bytes of what is kept, as put in; on disk it may be less for a while, or more.
     pub(crate) fn bytes(&self) -> u64 {
-        size(&self.buckets.read().unwrap_or_else(PoisonError::into_inner))
+        size(&self.buckets())
     }
 
     /// See [`crate::history::Archive::listed`].
@@ -252,32 +252,39 @@ impl Store {
     }
 
     fn trees(&self) -> Vec<Keyspace> {
-        let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
+        let buckets = self.buckets();
         buckets.iter().map(|bucket| bucket.tree.clone()).collect()
     }
 
-    /// The bucket of now.
+    /// The bucket of now. Called by the writer, who alone changes which there are.
     fn current(&self, now: u64) -> fjall::Result<(Keyspace, u64)> {
         let share = self.bounds.max_bytes / u64::from(BUCKETS);
-        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(youngest) = buckets.last()
+        let youngest = self.buckets().last().cloned();
+        if let Some(youngest) = &youngest
             && now < youngest.begun + self.span()
             && youngest.bytes < share
         {
             return Ok((youngest.tree.clone(), youngest.begun));
         }
         // Never a name that is, or was, somebody else's: also when the clock went back.
-        let begun = buckets
-            .last()
-            .map_or(now, |youngest| now.max(youngest.begun + 1));
+        let begun = youngest.map_or(now, |youngest| now.max(youngest.begun + 1));
+        // Waits for the disk: whoever reads is not to wait with it.
         let tree = self.database.keyspace(&format!("{begun:010}"), options)?;
-        buckets.push(Bucket {
+        self.buckets_to_change().push(Bucket {
             begun,
             last_expiry: 0,
             bytes: 0,
             tree: tree.clone(),
         });
         Ok((tree, begun))
+    }
+
+    fn buckets(&self) -> RwLockReadGuard<'_, Vec<Bucket>> {
+        self.buckets.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn buckets_to_change(&self) -> RwLockWriteGuard<'_, Vec<Bucket>> {
+        self.buckets.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Seconds in which messages come into one bucket.
