@@ -5,6 +5,7 @@ mod admission;
 mod connection;
 mod for_guests;
 mod head;
+mod http1;
 mod http2;
 pub(crate) mod inherited;
 pub(crate) mod listen;

@@ -49,6 +49,19 @@ impl Client {
         Some((client.stream.into_switched(), early))
     }
 
+    /// Has it read first, ahead of what the client sends.
+    pub(crate) fn put_back(&mut self, read: &[u8]) {
+        self.rest.splice(..0, read.iter().copied());
+    }
+
+    /// Waits until the client sends more, or goes.
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+        match self.rest.is_empty() {
+            true => self.stream.readable().await,
+            false => Ok(()),
+        }
+    }
+
     fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
         let later = self.rest.split_off(self.rest.len().min(buf.remaining()));
         buf.put_slice(&self.rest);

@@ -26,6 +26,19 @@ impl Secured {
         }
     }
 
+    /// Waits until there is something to read, or the end of it.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(tls) => match tls.get_ref() {
+                (stream, session) if session.wants_read() => stream,
+                // Decrypted before.
+                _ => return Ok(()),
+            },
+        };
+        stream.readable().await
+    }
+
     /// The connection without its watch, for a protocol that watches for itself.
     pub(super) fn into_switched(self) -> Switched {
         match self {

@@ -13,7 +13,7 @@ use http::header::UPGRADE;
 use http_body::Body;
 use hyper::rt::{Sleep, Timer};
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
@@ -43,7 +43,12 @@ struct Seen {
 impl Watch {
     /// No request is under way, and every response has been sent.
     pub(crate) fn is_idle(&self) -> bool {
-        self.0.heads.load(Ordering::Relaxed) > 0 && !self.0.unsent.load(Ordering::Relaxed)
+        self.0.heads.load(Ordering::Relaxed) > 0 && self.has_sent_all()
+    }
+
+    /// Nothing that was written waits for the client.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        !self.0.unsent.load(Ordering::Relaxed)
     }
 
     /// A request's head is there. To be told before hyper reads on.
@@ -136,6 +141,10 @@ impl Watched {
     /// Whether bytes are there that nobody has read.
     pub(super) fn has_unread(&self) -> bool {
         self.stream.try_peek(&mut [0]).is_ok_and(|read| read > 0)
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.stream.ready(Interest::READABLE).await.map(drop)
     }
 
     /// The bare stream.

@@ -1,30 +1,22 @@
-//! One client's connection: TLS and hyper on it, to its end or to the end of us.
+//! One client's connection, to its end or to the end of us: what it speaks, and what answers.
 
-use std::convert::Infallible;
 use std::error::Error as _;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
 use futures_util::future::{Either, FutureExt, TryFutureExt};
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use tokio::io::Interest;
 use tokio::time::timeout;
 
 use super::request::Arrival;
 use super::tls::{self, Serves};
-use super::{Core, http2};
+use super::{Core, http1, http2};
 use crate::body::Body;
 use crate::config::{Listener, Server};
 use crate::connections::Counted;
 use crate::limits::{Reason, refused};
 use crate::net::Stream;
-use crate::net::client::Client;
 use crate::net::peer::Peer;
 use crate::net::secured::Secured;
 use crate::net::watched::{Watch, Watched};
@@ -77,11 +69,20 @@ pub(super) async fn serve(
 ) {
     let server = Arc::clone(&core.process.serving().server);
     let watch = Watch::default();
+    // Of one that says nothing there is no more than this.
+    let said = timeout(server.header_timeout, stream.ready(Interest::READABLE));
+    let said = tokio::select! {
+        said = said => matches!(said, Ok(Ok(_))),
+        () = phase.reached(Phase::Draining) => false,
+    };
+    if !said {
+        return;
+    }
     let stream = Watched::new(stream, &watch, server.send_timeout);
     let stream = match &serves.tls {
         None => Secured::Plain(stream),
         Some(config) => {
-            let accepted = tls::accept(Arc::clone(config), stream);
+            let accepted = Box::pin(tls::accept(Arc::clone(config), stream));
             let accepted = tokio::select! {
                 accepted = timeout(server.header_timeout, accepted) => accepted,
                 () = phase.reached(Phase::Draining) => return,
@@ -108,8 +109,12 @@ pub(super) async fn serve(
         server,
     };
     let ended = match &stream {
-        Secured::Tls(tls) if tls::is_http2(tls) => http2::serve(stream, requests, phase).await,
-        Secured::Plain(_) | Secured::Tls(_) => serve_http1(stream, requests, &watch, phase).await,
+        Secured::Tls(tls) if tls::is_http2(tls) => {
+            Box::pin(http2::serve(stream, requests, phase)).await
+        }
+        Secured::Plain(_) | Secured::Tls(_) => {
+            http1::serve(stream, requests, &watch, phase).await
+        }
     };
     match ended {
         // hyper has answered by itself, or closed: no other line tells of it.
@@ -127,58 +132,4 @@ pub(super) async fn serve(
         // How else a connection ends is its client's business.
         Ok(()) | Err(_) => {}
     }
-}
-
-async fn serve_http1(
-    stream: Secured,
-    requests: Requests,
-    watch: &Watch,
-    mut phase: Watching,
-) -> hyper::Result<()> {
-    let server = Arc::clone(&requests.server);
-    let (told, leaving) = (watch.clone(), phase.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        told.request(&request);
-        request.extensions_mut().insert(told.cut_off());
-        let leaving = leaving.clone();
-        let answer = requests.answer(request);
-        answer.map(move |response| Ok::<_, Infallible>(last_of_all(&leaving, response)))
-    });
-    // hyper-util's `auto` builder never lets a silent connection go, and its `GracefulShutdown`, as hyper's own,
-    // waits for the rest of half a head: hence hyper itself, and the watch.
-    let connection = http1::Builder::new()
-        .timer(watch.timer())
-        .header_read_timeout(server.header_timeout)
-        .max_headers(server.max_headers)
-        .max_header_size(server.max_head)
-        .max_buf_size(2 * server.max_head)
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(Client::new(stream, watch)), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = phase.reached(Phase::Draining) => {
-            connection.as_mut().graceful_shutdown();
-            poll_fn(|cx| {
-                let ended = connection.as_mut().poll(cx);
-                // Nothing, or half a head, has come of the next request.
-                match ended.is_pending() && watch.is_idle() {
-                    true => Poll::Ready(Ok(())),
-                    false => ended,
-                }
-            })
-            .await
-        }
-    }
-}
-
-/// The client is to come back over another connection, if another process is about to take over.
-fn last_of_all(phase: &Watching, mut response: Response<Body>) -> Response<Body> {
-    let is_leaving = phase.now() >= Phase::Leaving;
-    if is_leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-    }
-    response
 }
