@@ -47,12 +47,15 @@ pub(crate) async fn serve(
         Some(_) | None => Format::Text,
     };
     if handshake::is_handshake(request.headers()) {
-        return websocket::accept(site, core, request, channels, mid, format, place).await;
+        let accepted = websocket::accept(site, core, request, channels, mid, format, place);
+        return Box::pin(accepted).await;
     }
     match *request.method() {
         Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),
         Method::GET => {
             let cut_off = request.extensions().get::<CutOff>().cloned();
+            // With it goes what hyper had read it into.
+            drop(request);
             poll(site, core, &channels, mid, format, cut_off).await
         }
         Method::OPTIONS => preflight(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
@@ -187,10 +187,13 @@ fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>,
     tokio::spawn(async move {
         let peer = match serves.listener.proxy_protocol {
             false => Some(Peer::at(peer)),
-            true => tokio::select! {
-                peer = behind_proxy(&core, &stream, peer) => peer,
-                () = phase.reached(Phase::Draining) => None,
-            },
+            true => Box::pin(async {
+                tokio::select! {
+                    peer = behind_proxy(&core, &stream, peer) => peer,
+                    () = phase.reached(Phase::Draining) => None,
+                }
+            })
+            .await,
         };
         let Some(peer) = peer else { return };
         let seat = match serves.listener.role {
@@ -206,7 +209,16 @@ fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>,
             let by_tls = serves.tls.is_some();
             return core.room.turn_away(stream, peer.address, by_tls, reason);
         };
-        connection::serve(core, stream, peer, unasked, serves, phase).await;
+        let limit = core.process.serving().server.header_timeout;
+        let said = tokio::select! {
+            ready = timeout(limit, stream.ready(Interest::READABLE)) => matches!(ready, Ok(Ok(_))),
+            () = phase.reached(Phase::Draining) => false,
+        };
+        // Of a connection that has said nothing there is no more than this.
+        if said {
+            let serving = connection::serve(core, stream, peer, unasked, serves, phase);
+            Box::pin(serving).await;
+        }
         drop(seat);
         drop(counted);
     });

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::{Either, FutureExt, TryFutureExt};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::io::Interest;
+use rustls::ServerConfig;
 use tokio::time::timeout;
 
 use super::request::Arrival;
@@ -69,37 +69,16 @@ pub(super) async fn serve(
 ) {
     let server = Arc::clone(&core.process.serving().server);
     let watch = Watch::default();
-    // Of one that says nothing there is no more than this.
-    let said = timeout(server.header_timeout, stream.ready(Interest::READABLE));
-    let said = tokio::select! {
-        said = said => matches!(said, Ok(Ok(_))),
-        () = phase.reached(Phase::Draining) => false,
-    };
-    if !said {
-        return;
-    }
     let stream = Watched::new(stream, &watch, server.send_timeout);
     let stream = match &serves.tls {
         None => Secured::Plain(stream),
-        Some(config) => {
-            let accepted = Box::pin(tls::accept(Arc::clone(config), stream));
-            let accepted = tokio::select! {
-                accepted = timeout(server.header_timeout, accepted) => accepted,
-                () = phase.reached(Phase::Draining) => return,
-            };
-            match accepted {
-                Ok(Ok(stream)) if tls::is_challenge(&stream) => return,
-                Ok(Ok(stream)) => {
-                    peer.tls = true;
-                    Secured::Tls(stream)
-                }
-                Ok(Err(error)) => {
-                    let client = peer.address;
-                    return tracing::info!(%client, %error, "a TLS handshake failed");
-                }
-                Err(_) => return,
+        Some(config) => match Box::pin(secure(stream, config, &server, &peer, &mut phase)).await {
+            Some(stream) => {
+                peer.tls = true;
+                stream
             }
-        }
+            None => return,
+        },
     };
     let requests = Requests {
         core,
@@ -131,5 +110,29 @@ pub(super) async fn serve(
         }
         // How else a connection ends is its client's business.
         Ok(()) | Err(_) => {}
+    }
+}
+
+/// The same by TLS. `None`: the client does not get that far, or wanted nothing else.
+async fn secure(
+    stream: Watched,
+    config: &Arc<ServerConfig>,
+    server: &Server,
+    peer: &Peer,
+    phase: &mut Watching,
+) -> Option<Secured> {
+    let accepted = tls::accept(Arc::clone(config), stream);
+    let accepted = tokio::select! {
+        accepted = timeout(server.header_timeout, accepted) => accepted.ok()?,
+        () = phase.reached(Phase::Draining) => return None,
+    };
+    match accepted {
+        Ok(stream) if tls::is_challenge(&stream) => None,
+        Ok(stream) => Some(Secured::Tls(stream)),
+        Err(error) => {
+            let client = peer.address;
+            tracing::info!(%client, %error, "a TLS handshake failed");
+            None
+        }
     }
 }

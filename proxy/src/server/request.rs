@@ -181,8 +181,7 @@ impl Arrival {
 
     /// What the route leads to. `place` goes on with a websocket.
     ///
-    /// Whatever is not the usual way to the site is boxed: every connection keeps room for the largest of its futures, and
-    /// every request moves it.
+    /// Every way is boxed: a request keeps room for the largest of its futures, and most of those that wait are polls.
     async fn serve(
         &self,
         site: &Arc<Site>,
@@ -217,9 +216,9 @@ impl Arrival {
                 Some(guests) => {
                     Ok(Box::pin(for_guests::serve(site, core, guests, self.route, request)).await)
                 }
-                None => self.forward(site, visitor, id, request, place).await,
+                None => Box::pin(self.forward(site, visitor, id, request, place)).await,
             },
-            Route::Site => self.forward(site, visitor, id, request, place).await,
+            Route::Site => Box::pin(self.forward(site, visitor, id, request, place)).await,
             Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
         }
     }

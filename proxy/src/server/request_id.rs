@@ -45,7 +45,8 @@ impl RequestId {
         let id = line.to_str().ok()?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:=+/@".contains(c);
         let fits = (1..=MAX_LENGTH).contains(&id.len()) && id.chars().all(allowed);
-        fits.then(|| Self(line.clone()))
+        // A copy: the line is a part of all that was read with it, which would stay with a request that waits.
+        HeaderValue::from_str(id).ok().filter(|_| fits).map(Self)
     }
 
     fn random() -> Self {
