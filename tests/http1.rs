@@ -3,6 +3,7 @@
 mod answers;
 mod cases;
 mod nginx;
+mod parked;
 mod site;
 mod turns;
 

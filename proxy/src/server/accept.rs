@@ -187,13 +187,15 @@ fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>,
     tokio::spawn(async move {
         let peer = match serves.listener.proxy_protocol {
             false => Some(Peer::at(peer)),
-            true => Box::pin(async {
-                tokio::select! {
-                    peer = behind_proxy(&core, &stream, peer) => peer,
-                    () = phase.reached(Phase::Draining) => None,
-                }
-            })
-            .await,
+            true => {
+                Box::pin(async {
+                    tokio::select! {
+                        peer = behind_proxy(&core, &stream, peer) => peer,
+                        () = phase.reached(Phase::Draining) => None,
+                    }
+                })
+                .await
+            }
         };
         let Some(peer) = peer else { return };
         let seat = match serves.listener.role {

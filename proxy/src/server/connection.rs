@@ -91,9 +91,7 @@ pub(super) async fn serve(
         Secured::Tls(tls) if tls::is_http2(tls) => {
             Box::pin(http2::serve(stream, requests, phase)).await
         }
-        Secured::Plain(_) | Secured::Tls(_) => {
-            http1::serve(stream, requests, &watch, phase).await
-        }
+        Secured::Plain(_) | Secured::Tls(_) => http1::serve(stream, requests, &watch, phase).await,
     };
     match ended {
         // hyper has answered by itself, or closed: no other line tells of it.

@@ -184,9 +184,14 @@ async fn move_bytes(
             let mut client = parts.io.into_inner();
             client.put_back(&parts.read_buf);
             let is_quiet = parts.read_buf.is_empty();
-            return Ended::Parked(Parked { client, asked, is_quiet });
+            return Ended::Parked(Parked {
+                client,
+                asked,
+                is_quiet,
+            });
         }
-        tick.as_mut().reset(tokio::time::Instant::now() + PARKED_AFTER);
+        tick.as_mut()
+            .reset(tokio::time::Instant::now() + PARKED_AFTER);
     }
     let mut connection = pin!(connection);
     connection.as_mut().graceful_shutdown();
