@@ -1,5 +1,6 @@
 //! What README tells to type, "In front of your own site", is taken from the page and run, in English and in
-//! Russian. A port stands for the one that is free, `pullgate run` goes to the background: nothing else differs.
+//! Russian. A port stands for the one that is free, `pullgate run` goes to the background, and a second of sleep is until
+//! the poll before it waits, however long that takes: nothing else differs.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,10 +16,15 @@ cargo() { :; }
 pullgate() {
   if [[ $1 != run ]]; then command pullgate "$@"; return; fi
   if [[ ${server-} ]]; then kill "$server"; wait "$server"; fi
-  until (: >/dev/tcp/127.0.0.1/8080) 2>/dev/null; do sleep 0.05; done
+  until (: >/dev/tcp/127.0.0.1/8080) 2>/dev/null; do command sleep 0.05; done
+  # That of the one before said "ready" too.
+  : >pullgate.log
   command pullgate "$@" 2>pullgate.log &
   server=$!
-  until grep -q ready pullgate.log; do kill -0 "$server"; sleep 0.05; done
+  until grep -q ready pullgate.log; do kill -0 "$server"; command sleep 0.05; done
+}
+sleep() {
+  until curl -s http://127.0.0.1:8895/server-stat/ | grep -q '"pollings":1'; do command sleep 0.05; done
 }
 "#;
 
