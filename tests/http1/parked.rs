@@ -199,3 +199,25 @@ fn a_stop_answers_a_poll_that_waits() {
     assert_eq!(Response::parse(&bytes).unwrap().status, 304);
     idle.read_to_end(&mut bytes).unwrap();
 }
+
+#[test]
+fn behind_a_request_that_was_refused_comes_no_other() {
+    let server = Server::start(&site(), "");
+    for refused in [
+        &b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: nonsense\r\n\r\n"[..],
+        b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n",
+    ] {
+        let mut stream = connect(&server.site);
+        stream.write_all(refused).unwrap();
+        for _ in 0..3 {
+            // It may have closed.
+            let _ = stream.write_all(b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
+            sleep(PARKED);
+        }
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
+        assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+    }
+}

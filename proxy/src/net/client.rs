@@ -119,6 +119,7 @@ impl AsyncWrite for Client {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let client = self.get_mut();
+        client.watch.ends();
         if client.lingering.is_none() {
             ready!(Pin::new(&mut client.stream).poll_shutdown(cx))?;
         }

@@ -36,6 +36,8 @@ struct Seen {
     head_follows: AtomicBool,
     /// The client has not taken yet what was last written.
     unsent: AtomicBool,
+    /// We have said all.
+    is_ending: AtomicBool,
     /// Ends it where the client does not take what is written.
     cut_off: CutOff,
 }
@@ -44,6 +46,15 @@ impl Watch {
     /// No request is under way, and every response has been sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.0.heads.load(Ordering::Relaxed) > 0 && self.has_sent_all()
+    }
+
+    /// We have said all: whatever still comes is no request.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0.is_ending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ends(&self) {
+        self.0.is_ending.store(true, Ordering::Relaxed);
     }
 
     /// Nothing that was written waits for the client.

@@ -177,7 +177,7 @@ async fn move_bytes(
         }
         let can_wait = |asked: &mut Asked| asked.head.is_some() && watch.has_sent_all();
         let asked = under_way.asked().take_if(can_wait);
-        if asked.is_some() || watch.is_idle() {
+        if asked.is_some() || watch.is_idle() && !watch.is_ending() {
             let Some(parts) = connection.into_parts() else {
                 return Ended::Closed(Ok(()));
             };
