@@ -5,6 +5,7 @@ mod cases;
 mod nginx;
 mod parked;
 mod site;
+mod spelling;
 mod turns;
 
 use std::io::{Read, Write};

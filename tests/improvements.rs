@@ -33,6 +33,18 @@ fn nothing_is_dropped_between_ping_and_pong() {
 }
 
 #[test]
+fn by_default_a_ping_comes_after_40_seconds() {
+    let server = start("");
+    let began = Instant::now();
+    let channel = signed(&server, A);
+    let mut socket = websocket(&server, &format!("CHANNEL_ID={channel}"));
+    let patience = Some(Duration::from_secs(120));
+    socket.get_ref().set_read_timeout(patience).unwrap();
+    assert!(matches!(socket.read().unwrap(), Message::Ping(_)));
+    assert!(began.elapsed() >= Duration::from_secs(40));
+}
+
+#[test]
 fn what_is_not_stored_does_not_overtake_what_is() {
     let server = start("");
     let channel = signed(&server, A);

@@ -1,6 +1,7 @@
 //! Listeners, one current-thread runtime per core, and the end of it all.
 
 mod accept;
+mod access;
 mod admission;
 mod connection;
 mod for_guests;

@@ -52,7 +52,7 @@ macro_rules! attacks {
     };
 }
 
-pub(super) const OWN: [Attack; 15] = attacks! {
+pub(super) const OWN: [Attack; 16] = attacks! {
     "silent connections", 10_000, stay_silent;
     "connections without end", 64, open_and_close;
     "TLS handshakes", 64, shake_hands;
@@ -67,6 +67,7 @@ pub(super) const OWN: [Attack; 15] = attacks! {
     "polls that read nothing", 1_000, poll_unread;
     "pages without a cookie", 32, farm_numbers;
     "huge heads", 16, send_huge_heads;
+    "pipelined garbage", 32, pipeline_garbage;
     "publishing from outside", 32, publish;
 };
 
@@ -289,6 +290,16 @@ async fn send_huge_heads(target: Target) -> io::Result<()> {
     stream.write_all(request.as_bytes()).await?;
     target.does(1);
     stream.read_to_end(&mut Vec::new()).await?;
+    Ok(())
+}
+
+/// Requests behind one another, none of whose answers is waited for, and then no HTTP at all, for as long as it is taken.
+async fn pipeline_garbage(target: Target) -> io::Result<()> {
+    let mut stream = target.in_the_clear().await?;
+    let asked = "GET /file HTTP/1.1\r\nHost: site.test\r\n\r\n".repeat(50);
+    stream.write_all(asked.as_bytes()).await?;
+    let garbage = b"\x16\x03\x01 no HTTP \0\r\n".repeat(1_000);
+    target.flood(&mut stream, &garbage, 1).await;
     Ok(())
 }
 

@@ -130,6 +130,46 @@ fn an_address_asks_so_often() {
 }
 
 #[test]
+fn a_flood_of_refusals_is_a_line_a_second() {
+    const ASKED: usize = 300;
+    let (server, address) = start("", SELDOM);
+    let mut stream = come(&address, "203.0.113.1");
+    let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut ask = |times: usize| {
+        stream.write_all(request.repeat(times).as_bytes()).unwrap();
+        let refused = |_| {
+            let head = read_head(&mut stream);
+            let length = head.to_ascii_lowercase();
+            let length = length.split_once("content-length: ").unwrap().1;
+            let length = length.lines().next().unwrap().parse().unwrap();
+            stream.read_exact(&mut vec![0; length]).unwrap();
+            head.starts_with("HTTP/1.1 429")
+        };
+        (0..times).map(refused).filter(|refused| *refused).count()
+    };
+    let mut refused = ask(ASKED);
+    assert!(refused > 0);
+    let told = |log: &str| {
+        let lines = log.lines().filter(|line| line.contains("status=429"));
+        let of = |line: &str| {
+            let (_, of) = line.split_once(" refused=")?;
+            of.split(' ').next()?.parse().ok()
+        };
+        lines
+            .map(|line| of(line).unwrap_or(1))
+            .collect::<Vec<usize>>()
+    };
+    // The lines of later seconds tell of those before, too, but for what came behind the last of them.
+    wait_for(|| {
+        refused += ask(1);
+        let told = told(&server.log());
+        told.iter().any(|of| *of > 1) && told.len() < refused / 2
+    });
+    wait_for(|| server.refused("requests") == u64::try_from(refused).unwrap());
+    assert!(told(&server.log()).iter().sum::<usize>() <= refused);
+}
+
+#[test]
 fn the_site_publishes_as_often_as_it_likes() {
     let (server, _) = start("trusted_proxies = [\"127.0.0.9\"]\n", SELDOM);
     let publish = "POST /bitrix/pub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\ntext";

@@ -17,6 +17,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Whoever goes on for so long is not waited for.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// Nor whoever sends more than this meanwhile, bytes: many times what is on its way when a client reads that it is refused.
+const LARGEST: usize = 64 << 20;
+
 /// Read at a time, bytes.
 const PIECE: usize = 8 << 10;
 
@@ -26,6 +29,8 @@ pub(super) struct Lingering {
     /// Runs out when the client is not waited for any more; none if there is nothing to wait for.
     patience: Option<Pin<Box<Sleep>>>,
     ends: Instant,
+    /// Bytes that have come.
+    taken: usize,
 }
 
 impl Lingering {
@@ -34,6 +39,7 @@ impl Lingering {
         Self {
             patience: more_follows.then(|| Box::pin(sleep(SILENCE))),
             ends: Instant::now() + LONGEST,
+            taken: 0,
         }
     }
 
@@ -45,7 +51,8 @@ impl Lingering {
         let mut piece = [0; PIECE];
         let mut buf = ReadBuf::new(&mut piece);
         while let Poll::Ready(read) = Pin::new(&mut *socket).poll_read(cx, &mut buf) {
-            if read.is_err() || buf.filled().is_empty() {
+            self.taken += buf.filled().len();
+            if read.is_err() || buf.filled().is_empty() || self.taken > LARGEST {
                 return Poll::Ready(());
             }
             buf.clear();

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use rustls::ServerConfig;
 use tokio::time::timeout;
 
+use super::access::Untold;
 use super::request::Arrival;
 use super::tls::{self, Serves};
 use super::{Core, http1, http2};
@@ -32,6 +33,7 @@ pub(super) struct Requests {
     peer: Peer,
     /// Counts it until a request comes.
     unasked: Mutex<Option<Counted>>,
+    untold: Arc<Untold>,
     /// As it was when the connection began.
     pub(super) server: Arc<Server>,
 }
@@ -44,7 +46,7 @@ impl Requests {
         drop(self.unasked.lock().map(|mut unasked| unasked.take()));
         let arrival = Arrival::of(&self.core, &self.listener, self.peer, &request);
         let route = arrival.route;
-        let answer = arrival.answer(request);
+        let answer = arrival.answer(request, Arc::clone(&self.untold));
         if matches!(route, Route::Publish | Route::ClientPublish | Route::Login) {
             // PHP often closes without waiting for the answer. hyper then drops the future it was
             // given, perhaps before it has polled it: a publish is a task, which nobody can drop.
@@ -85,6 +87,7 @@ pub(super) async fn serve(
         listener: Arc::clone(&serves.listener),
         peer,
         unasked: Mutex::new(Some(unasked)),
+        untold: Arc::default(),
         server,
     };
     let ended = match &stream {

@@ -11,6 +11,7 @@ use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tracing::Level;
 
+use super::access::Untold;
 use super::admission::admit;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::{Core, for_guests, head, redirect};
@@ -91,7 +92,11 @@ impl Arrival {
     }
 
     /// Answers the request; every error becomes one response and one log line.
-    pub(crate) async fn answer(self, mut request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(
+        self,
+        mut request: Request<Incoming>,
+        untold: Arc<Untold>,
+    ) -> Response<Body> {
         let started = Instant::now();
         let trusted = &self.serving.server.trusted_proxies;
         let visitor = Visitor::of(self.peer, request.headers(), trusted);
@@ -105,6 +110,7 @@ impl Arrival {
                 .map_or("*", |target| target.as_str());
             (request.method().clone(), path.to_owned())
         });
+        let mut tells_of = Some(1);
         let mut response = match surviving(self.dispatch(&visitor, &id, request)).await {
             Ok(response) => response,
             Err(error) => {
@@ -113,13 +119,16 @@ impl Arrival {
                 {
                     refused(limit, visitor.address);
                 }
+                if let Error::Limited(_) = &error {
+                    tells_of = untold.refused(visitor.address);
+                }
                 self.page(&error, &id)
             }
         };
         if let Some(hsts) = self.secured.hsts {
             redirect::add_hsts(response.headers_mut(), hsts);
         }
-        if let Some((method, uri)) = line {
+        if let (Some((method, uri)), Some(tells_of)) = (line, tells_of) {
             let site = self.site.as_ref().map(|site| site.config.name.as_str());
             tracing::info!(
                 target: "access",
@@ -129,6 +138,7 @@ impl Arrival {
                 uri,
                 status = response.status().as_u16(),
                 ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                refused = (tells_of > 1).then_some(tells_of),
                 request = %id,
             );
         }

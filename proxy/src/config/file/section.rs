@@ -1,15 +1,14 @@
 //! A table being read: every key is asked for once, with its default; keys that nobody asked for
 //! are errors.
 
-use std::ops::{Range, RangeInclusive};
-use std::path::PathBuf;
-use std::time::Duration;
+mod values;
+
+use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
 use super::reading::{Reading, Show};
 use super::report::{Mismatch, Problem, expected};
-use super::units;
 use super::value::Value;
 
 pub(super) struct Section<'a> {
@@ -207,116 +206,6 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let value = read(self, key);
         self.has(key).then_some(value)
-    }
-
-    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        self.read(key, default, |value| {
-            let flag = value.node.as_bool();
-            flag.ok_or_else(|| expected("true or false"))
-        })
-    }
-
-    pub(super) fn number<T: TryFrom<u64>>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        range: RangeInclusive<u64>,
-    ) -> T {
-        self.read(key, default, |value| value.number(range))
-    }
-
-    /// More than nothing.
-    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.read(key, default, |value| {
-            units::more_than_zero(value.duration(default)?)
-        })
-    }
-
-    /// Zero is one, too: at once, or not at all.
-    pub(super) fn duration_or_zero(&mut self, key: &'static str, default: Duration) -> Duration {
-        self.read(key, default, |value| value.duration(default))
-    }
-
-    /// Bytes, more than none.
-    pub(super) fn size(&mut self, key: &'static str, default: usize) -> usize {
-        self.read(key, default, |value| {
-            units::more_than_zero(value.size(default)?)
-        })
-    }
-
-    /// Bytes, and none is one, too.
-    pub(super) fn size_or_zero(&mut self, key: &'static str, default: usize) -> usize {
-        self.read(key, default, |value| value.size(default))
-    }
-
-    /// Bytes, not fewer and not more than these.
-    pub(super) fn size_within(
-        &mut self,
-        key: &'static str,
-        default: usize,
-        range: RangeInclusive<usize>,
-    ) -> usize {
-        self.read(key, default, |value| {
-            let size = value.size(default)?;
-            let (least, most) = (range.start(), range.end());
-            let form = || {
-                expected(format!(
-                    "{} to {}",
-                    units::show_size(*least),
-                    units::show_size(*most)
-                ))
-            };
-            range.contains(&size).then_some(size).ok_or_else(form)
-        })
-    }
-
-    /// One of several words, in any case.
-    pub(super) fn one_of<T: Copy>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        words: &[(&'static str, T)],
-    ) -> T {
-        self.read(key, default, |value| value.word(words))
-    }
-
-    /// A file or folder.
-    pub(super) fn path(&mut self, key: &'static str, default: &str) -> PathBuf {
-        let reading = self.reading;
-        self.read(key, PathBuf::from(default), |value| {
-            let path = value.text("a path")?;
-            Ok(reading.path(path))
-        })
-    }
-
-    /// A list; an item that does not fit is left out.
-    pub(super) fn list<T>(
-        &mut self,
-        key: &'static str,
-        default: Vec<T>,
-        parse: impl Fn(&Value<'a>) -> Result<T, Mismatch>,
-    ) -> Vec<T> {
-        self.read(key, default, |list| {
-            let items = list.items()?;
-            let parsed = items.iter().filter_map(|item| item.checked(&parse));
-            Ok(parsed.collect())
-        })
-    }
-
-    /// The same, and an empty list is an error.
-    pub(super) fn filled_list<T>(
-        &mut self,
-        key: &'static str,
-        default: Vec<T>,
-        parse: impl Fn(&Value<'a>) -> Result<T, Mismatch>,
-    ) -> Vec<T> {
-        let list = self.list(key, default, parse);
-        let written = self.look(key);
-        let written = written.as_ref().and_then(|list| list.node.as_array());
-        if written.is_some_and(|items| items.is_empty()) {
-            self.error(key, Mismatch::new("an empty list", "at least one entry"));
-        }
-        list
     }
 
     /// Whether the file says anything about a key.

@@ -188,6 +188,12 @@ fn defaults_are_those_of_a_minimal_file() {
 }
 
 #[test]
+fn websockets_are_pinged_every_40_seconds_by_default() {
+    let config = config_of("upstream.url = 'http://127.0.0.1:8080'");
+    assert_eq!(config.sites[0].push.ping_interval, seconds(40));
+}
+
+#[test]
 fn values_arrive() {
     let config = config_of(&full());
     let listener = |address: &str, role, site: Option<&str>| Listener {
