@@ -9,6 +9,7 @@ pub(crate) mod switched;
 pub(crate) mod target;
 pub(crate) mod watched;
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -43,10 +44,49 @@ impl Stream {
         }
     }
 
+    /// Waits until it can be read or written, as asked. One task at a time may wait: it is forgotten for the next.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        // Tokio's own futures for it take 100 bytes, and leave the memory of a task that has polled the socket to it.
+        poll_fn(|cx| {
+            let mut ready = Ready::EMPTY;
+            if interest.is_readable() && self.poll_read_ready(cx)?.is_ready() {
+                ready |= Ready::READABLE;
+            }
+            if interest.is_writable() && self.poll_write_ready(cx)?.is_ready() {
+                ready |= Ready::WRITABLE;
+            }
+            match ready.is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(Ok(ready)),
+            }
+        })
+        .await
+    }
+
+    /// Waits until bytes are there to be read; false when there will be none.
+    pub(crate) async fn speaks(&self) -> bool {
+        loop {
+            if self.ready(Interest::READABLE).await.is_err() {
+                return false;
+            }
+            match self.try_peek(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                peeked => return peeked.is_ok_and(|bytes| bytes > 0),
+            }
+        }
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.ready(interest).await,
-            Self::Unix(stream) => stream.ready(interest).await,
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
         }
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod request;
 mod request_id;
 pub(crate) mod tls;
 
+use std::hint::black_box;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -40,6 +41,9 @@ use tls::Serves;
 
 /// Sooner than any timeout that is used at every request.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Bytes that the allocator gets from the system and gives back as a whole. Nothing is written to them.
+const LARGE: usize = 1 << 20;
 
 /// The cores of a process, which serve its sites.
 #[derive(Debug)]
@@ -209,7 +213,7 @@ impl Server {
                 let mut phase = self.phase.clone();
                 threads.spawn(move || {
                     runtime.block_on(async {
-                        tokio::spawn(keep_a_timer());
+                        tokio::spawn(keep_ticking());
                         phase.reached(Phase::Draining).await;
                         tokio::select! {
                             () = drain(&self.process, index == 0) => {}
@@ -261,10 +265,17 @@ impl Drop for Delivering {
 
 /// Has a timer that is due soon. The runtime wakes itself, by a system call, for a new timer that is due before all others;
 /// without this one that is each next head's, whenever only answers are waited for.
-async fn keep_a_timer() {
+async fn keep_ticking() {
     loop {
         sleep(TICK).await;
+        give_back();
     }
+}
+
+/// Has the allocator look for pages that have been free for a second, and give them back to the system. By itself it does
+/// so only when memory of the kind is freed: of a crowd that has gone, all would stay until another comes.
+fn give_back() {
+    drop(black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
 /// Waits for the connections, no longer than `drain_timeout`. One core closes the subscribers.

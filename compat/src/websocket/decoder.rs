@@ -84,10 +84,10 @@ pub struct Decoder {
     max_message: u64,
     /// The first bytes of a header that has not ended, and how many there are.
     header: ([u8; Header::LONGEST], usize),
-    /// The frame whose payload is being read.
-    frame: Option<Frame>,
+    /// The frame whose payload is being read. Boxed, as the message is: most peers have begun nothing.
+    frame: Option<Box<Frame>>,
     /// The message that has begun.
-    message: Option<Message>,
+    message: Option<Box<Message>>,
 }
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Decoder {
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Violation> {
         loop {
             let mut frame = match self.frame.take() {
-                Some(frame) => frame,
+                Some(frame) => *frame,
                 None => match self.header(input) {
                     Some((header, length)) => self.begin(&header, length)?,
                     None => return Ok(None),
@@ -141,7 +141,7 @@ impl Decoder {
             };
             self.payload(&mut frame, input)?;
             if frame.left > 0 {
-                self.frame = Some(frame);
+                self.frame = Some(Box::new(frame));
                 return Ok(None);
             }
             if let Some(event) = self.end(frame)? {
@@ -199,11 +199,13 @@ impl Decoder {
         if (opcode == Opcode::Continuation) != self.message.is_some() {
             return Err(Violation::Fragments);
         }
-        let message = self.message.get_or_insert(Message {
-            is_text: opcode == Opcode::Text,
-            data: Vec::new(),
-            checked: 0,
-            size: 0,
+        let message = self.message.get_or_insert_with(|| {
+            Box::new(Message {
+                is_text: opcode == Opcode::Text,
+                data: Vec::new(),
+                checked: 0,
+                size: 0,
+            })
         });
         // An empty fragment counts as a byte, so that their number has an end.
         message.size = message.size.saturating_add(length.max(1));
@@ -245,9 +247,11 @@ impl Decoder {
             Opcode::Ping => Some(Event::Ping(frame.control)),
             Opcode::Pong => Some(Event::Pong(frame.control)),
             Opcode::Close => Some(Event::Close(decode_close(&frame.control)?)),
-            Opcode::Continuation | Opcode::Text | Opcode::Binary if frame.fin => {
-                self.message.take().map(Message::end).transpose()?
-            }
+            Opcode::Continuation | Opcode::Text | Opcode::Binary if frame.fin => self
+                .message
+                .take()
+                .map(|message| message.end())
+                .transpose()?,
             Opcode::Continuation | Opcode::Text | Opcode::Binary => None,
         })
     }

@@ -155,7 +155,8 @@ impl Missed {
                     read: 1,
                 },
                 Some(Unread::Stored(_)) | None => {
-                    self.hub.read(&self.stored(), PIECE - bytes).await?
+                    let stored = self.stored();
+                    Box::pin(self.hub.read(&stored, PIECE - bytes)).await?
                 }
             };
             self.unread.drain(..some.read.clamp(1, self.unread.len()));

@@ -54,12 +54,9 @@ impl Client {
         self.rest.splice(..0, read.iter().copied());
     }
 
-    /// Waits until the client sends more, or goes.
-    pub(crate) async fn readable(&mut self) -> io::Result<()> {
-        match self.rest.is_empty() {
-            true => self.stream.readable().await,
-            false => Ok(()),
-        }
+    /// Waits until the client says more; false when it has gone.
+    pub(crate) async fn speaks(&self) -> bool {
+        !self.rest.is_empty() || self.stream.speaks().await
     }
 
     fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {

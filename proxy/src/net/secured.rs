@@ -26,17 +26,17 @@ impl Secured {
         }
     }
 
-    /// Waits until there is something to read, or the end of it.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    /// Waits until there is something to read; false when there will be nothing.
+    pub(super) async fn speaks(&self) -> bool {
         let stream = match self {
             Self::Plain(stream) => stream,
             Self::Tls(tls) => match tls.get_ref() {
                 (stream, session) if session.wants_read() => stream,
                 // Decrypted before.
-                _ => return Ok(()),
+                _ => return true,
             },
         };
-        stream.readable().await
+        stream.speaks().await
     }
 
     /// The connection without its watch, for a protocol that watches for itself.

@@ -13,7 +13,7 @@ use http::header::UPGRADE;
 use http_body::Body;
 use hyper::rt::{Sleep, Timer};
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep_until;
 
@@ -154,8 +154,9 @@ impl Watched {
         self.stream.try_peek(&mut [0]).is_ok_and(|read| read > 0)
     }
 
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.stream.ready(Interest::READABLE).await.map(drop)
+    /// See [`Stream::speaks`].
+    pub(super) async fn speaks(&self) -> bool {
+        self.stream.speaks().await
     }
 
     /// The bare stream.

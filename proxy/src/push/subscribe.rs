@@ -29,37 +29,40 @@ use crate::statistics::Transport;
 /// The date for which the browser's client tests a 304.
 const LONG_AGO: &str = "Thu, 01 Jan 1973 11:11:01 GMT";
 
-/// Serves the `sub` paths.
-pub(crate) async fn serve(
+/// Serves the `sub` paths. It is no `async fn`, which would keep every argument twice while a poll waits.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub(crate) fn serve(
     site: &Arc<Site>,
     core: usize,
     request: Request<Incoming>,
     place: Option<Place>,
-) -> Response<Body> {
-    let query = query(&request);
-    let mut channels = channels(query, &site.signature, Role::Subscriber);
-    if let Some(guests) = site.guest_push() {
-        guests.join(request.headers(), &mut channels);
-    }
-    let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
-    let format = match query.first("binaryMode").as_deref() {
-        Some("true") => Format::Binary,
-        Some(_) | None => Format::Text,
-    };
-    if handshake::is_handshake(request.headers()) {
-        let accepted = websocket::accept(site, core, request, channels, mid, format, place);
-        return Box::pin(accepted).await;
-    }
-    match *request.method() {
-        Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),
-        Method::GET => {
-            let cut_off = request.extensions().get::<CutOff>().cloned();
-            // With it goes what hyper had read it into.
-            drop(request);
-            poll(site, core, &channels, mid, format, cut_off).await
+) -> impl Future<Output = Response<Body>> + Send {
+    async move {
+        let query = query(&request);
+        let mut channels = channels(query, &site.signature, Role::Subscriber);
+        if let Some(guests) = site.guest_push() {
+            guests.join(request.headers(), &mut channels);
         }
-        Method::OPTIONS => preflight(),
-        _ => answer(StatusCode::NOT_FOUND, ""),
+        let mid = query.first("mid").and_then(|mid| MessageId::parse(&mid));
+        let format = match query.first("binaryMode").as_deref() {
+            Some("true") => Format::Binary,
+            Some(_) | None => Format::Text,
+        };
+        if handshake::is_handshake(request.headers()) {
+            let accepted = websocket::accept(site, core, request, channels, mid, format, place);
+            return Box::pin(accepted).await;
+        }
+        match *request.method() {
+            Method::GET if channels.is_empty() => poll_refusal(Status::WrongChannelId),
+            Method::GET => {
+                let cut_off = request.extensions().get::<CutOff>().cloned();
+                // With it goes what hyper had read it into.
+                drop(request);
+                poll(site, core, &channels, mid, format, cut_off).await
+            }
+            Method::OPTIONS => preflight(),
+            _ => answer(StatusCode::NOT_FOUND, ""),
+        }
     }
 }
 
@@ -73,9 +76,10 @@ async fn poll(
     cut_off: Option<CutOff>,
 ) -> Response<Body> {
     let _connected = site.statistics.connected(Transport::Poll);
-    let subscribed = site.subscribe(core, channels, mid).await;
-    let Ok((mut subscription, mut missed)) = subscribed else {
-        return poll_refusal(Status::NoLastMessages);
+    // While it waits it costs what this future takes: the rest is boxed.
+    let (mut subscription, mut missed) = match Box::pin(site.subscribe(core, channels, mid)).await {
+        Ok(subscribed) => subscribed,
+        Err(_) => return poll_refusal(Status::NoLastMessages),
     };
     subscription.will_come_again();
     missed.read_over(cut_off);
@@ -100,7 +104,7 @@ async fn poll(
         Ok(Err(Closed::Evicted)) => poll_refusal(Status::TooManyConnections),
         Ok(Err(Closed::Unproven)) => poll_refusal(Status::WrongChannelId),
         Ok(Err(Closed::TooSlow | Closed::NoRoom | Closed::Drained)) | Err(_) => {
-            nothing_new(site, &subscription, mid).await
+            Box::pin(nothing_new(site, &subscription, mid)).await
         }
     }
 }

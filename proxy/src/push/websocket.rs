@@ -31,8 +31,8 @@ use socket::{Broken, Socket, Step};
 /// How long a closing client may take to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A place in the hub, and what was missed before.
-type Subscribed = (Subscription, Missed);
+/// A place in the hub, and what was missed before and is still to be sent.
+type Subscribed = (Listening, Option<Box<Missed>>);
 
 /// Why a connection ends.
 enum End {
@@ -62,7 +62,7 @@ pub(crate) async fn accept(
     let subscribed = match channels.is_empty() {
         true => Err(Status::WrongChannelId),
         false => {
-            let subscribed = site.subscribe(core, &channels, mid).await;
+            let subscribed = Box::pin(site.subscribe(core, &channels, mid)).await;
             subscribed.map_err(|_| Status::NoLastMessages)
         }
     };
@@ -73,38 +73,50 @@ pub(crate) async fn accept(
     let upgrade = hyper::upgrade::on(&mut request);
     // The HTTP connection ends with the upgrade; the socket goes on to count.
     let counted = (site.connections.count(), place);
-    tokio::spawn(async move {
-        serve(site, upgrade, subscribed, rights, format).await;
-        drop(counted);
+    let subscribed = subscribed.map(|(subscription, missed)| {
+        let listening = Listening {
+            subscription,
+            answered: true,
+            next_ping: Instant::now() + site.config.push.ping_interval,
+        };
+        (listening, Some(Box::new(missed)))
     });
+    tokio::spawn(serve(site, upgrade, subscribed, rights, format, counted));
     accepted.into()
 }
 
-/// An idle connection costs what this future takes. So what it seldom does is boxed while it does it.
-async fn serve(
+/// An idle connection costs what this future takes. So what it seldom does is boxed while it does it; and it is no `async
+/// fn`, which would keep every argument twice.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+fn serve(
     site: Arc<Site>,
     upgrade: OnUpgrade,
-    subscribed: Result<Subscribed, Status>,
+    mut subscribed: Result<Subscribed, Status>,
     rights: Rights,
     format: Format,
-) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let Some(socket) = Socket::new(upgraded, site.config.push.limits.max_payload) else {
-        return tracing::error!("a websocket is not on a connection of ours");
-    };
-    let mut client = Client {
-        site,
-        socket,
-        rights,
-        format,
-    };
-    let end = match subscribed {
-        Ok(subscribed) => client.converse(subscribed).await,
-        Err(status) => refused(status),
-    };
-    if let End::Close(goodbye) = end {
-        // Beyond this time the client does not keep to the protocol: it is cut off.
-        let _ = Box::pin(timeout(CLOSE_TIMEOUT, client.close(goodbye))).await;
+    counted: impl Send,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let Some(socket) = Socket::new(upgraded, site.config.push.limits.max_payload) else {
+            return tracing::error!("a websocket is not on a connection of ours");
+        };
+        let mut client = Client {
+            site,
+            socket,
+            rights,
+            format,
+        };
+        let end = match &mut subscribed {
+            Ok((listening, missed)) => client.converse(listening, missed).await,
+            Err(status) => refused(*status),
+        };
+        drop(subscribed);
+        if let End::Close(goodbye) = end {
+            // Beyond this time the client does not keep to the protocol: it is cut off.
+            let _ = Box::pin(timeout(CLOSE_TIMEOUT, client.close(goodbye))).await;
+        }
+        drop(counted);
     }
 }
 
@@ -126,26 +138,31 @@ struct Listening {
 
 impl Client {
     /// Everything between the handshake and the end.
-    async fn converse(&mut self, (subscription, missed): Subscribed) -> End {
+    async fn converse(
+        &mut self,
+        listening: &mut Listening,
+        missed: &mut Option<Box<Missed>>,
+    ) -> End {
         let site = Arc::clone(&self.site);
         let _connected = site.statistics.connected(Transport::Websocket);
-        let mut listening = Listening {
-            subscription,
-            answered: true,
-            next_ping: Instant::now() + site.config.push.ping_interval,
-        };
-        match Box::pin(self.catch_up(missed, &mut listening)).await {
-            Err(end) => end,
-            Ok(()) => loop {
-                if let Err(end) = self.step(&mut listening).await {
-                    break end;
-                }
-            },
+        if let Some(missed) = missed.take()
+            && let Err(end) = Box::pin(self.catch_up(missed, listening)).await
+        {
+            return end;
+        }
+        loop {
+            if let Err(end) = self.step(listening).await {
+                return end;
+            }
         }
     }
 
     /// Sends what was missed, a piece behind the other as the client takes them.
-    async fn catch_up(&mut self, mut missed: Missed, listening: &mut Listening) -> Result<(), End> {
+    async fn catch_up(
+        &mut self,
+        mut missed: Box<Missed>,
+        listening: &mut Listening,
+    ) -> Result<(), End> {
         loop {
             let piece = missed.next().await;
             let piece = piece.map_err(|_| refused(Status::NoLastMessages))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
@@ -213,13 +213,14 @@ fn take_in(core: &Arc<Core>, stream: Stream, peer: IpAddr, serves: &Arc<Serves>,
         };
         let limit = core.process.serving().server.header_timeout;
         let said = tokio::select! {
-            ready = timeout(limit, stream.ready(Interest::READABLE)) => matches!(ready, Ok(Ok(_))),
+            biased;
+            open = stream.speaks() => open,
+            () = sleep(limit) => false,
             () = phase.reached(Phase::Draining) => false,
         };
         // Of a connection that has said nothing there is no more than this.
         if said {
-            let serving = connection::serve(core, stream, peer, unasked, serves, phase);
-            Box::pin(serving).await;
+            connection::serve(core, stream, peer, unasked, serves, phase).await;
         }
         drop(seat);
         drop(counted);

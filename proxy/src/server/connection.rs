@@ -64,7 +64,7 @@ impl Requests {
 pub(super) async fn serve(
     core: Arc<Core>,
     stream: Stream,
-    mut peer: Peer,
+    peer: Peer,
     unasked: Counted,
     serves: Arc<Serves>,
     mut phase: Watching,
@@ -72,29 +72,29 @@ pub(super) async fn serve(
     let server = Arc::clone(&core.process.serving().server);
     let watch = Watch::default();
     let stream = Watched::new(stream, &watch, server.send_timeout);
-    let stream = match &serves.tls {
+    let secured = match &serves.tls {
         None => Secured::Plain(stream),
         Some(config) => match Box::pin(secure(stream, config, &server, &peer, &mut phase)).await {
-            Some(stream) => {
-                peer.tls = true;
-                stream
-            }
+            Some(stream) => stream,
             None => return,
         },
     };
     let requests = Requests {
         core,
         listener: Arc::clone(&serves.listener),
-        peer,
+        peer: Peer {
+            tls: serves.tls.is_some() || peer.tls,
+            ..peer
+        },
         unasked: Mutex::new(Some(unasked)),
         untold: Arc::default(),
         server,
     };
-    let ended = match &stream {
+    let ended = match &secured {
         Secured::Tls(tls) if tls::is_http2(tls) => {
-            Box::pin(http2::serve(stream, requests, phase)).await
+            Box::pin(http2::serve(secured, requests, phase)).await
         }
-        Secured::Plain(_) | Secured::Tls(_) => http1::serve(stream, requests, &watch, phase).await,
+        Secured::Plain(_) | Secured::Tls(_) => http1::serve(secured, requests, watch, phase).await,
     };
     match ended {
         // hyper has answered by itself, or closed: no other line tells of it.

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::connection::Requests;
 use crate::body::Body;
@@ -79,47 +79,51 @@ enum Ended {
 }
 
 /// Serves it until it ends, has been idle for `header_timeout`, or nothing is under way any more once the process drains.
-pub(super) async fn serve(
+///
+/// An idle connection costs what this future takes. It is no `async fn`, which would keep every argument twice.
+pub(super) fn serve(
     stream: Secured,
     requests: Requests,
-    watch: &Watch,
+    watch: Watch,
     mut phase: Watching,
-) -> hyper::Result<()> {
-    let idle_timeout = requests.server.header_timeout;
+) -> impl Future<Output = hyper::Result<()>> + Send {
     let requests = Arc::new(requests);
     let mut parked = Parked {
-        client: Client::new(stream, watch),
+        client: Client::new(stream, &watch),
         asked: None,
         is_quiet: true,
     };
-    loop {
-        let moving = move_bytes(parked, Arc::clone(&requests), watch, phase.clone());
-        parked = match Box::pin(moving).await {
-            Ended::Closed(how) => return how,
-            Ended::Parked(parked) => parked,
-        };
-        if !parked.is_quiet {
-            continue;
-        }
-        match &mut parked.asked {
-            Some(Asked { answer, .. }) => {
-                let answered = tokio::select! {
-                    biased;
-                    answered = answer.as_mut() => answered,
-                    // It has gone, or says more.
-                    _ = parked.client.readable() => continue,
-                    () = phase.reached(Phase::Draining) => continue,
-                };
-                *answer = Box::pin(ready(answered));
+    async move {
+        loop {
+            let moving = move_bytes(parked, Arc::clone(&requests), &watch, phase.clone());
+            parked = match Box::pin(moving).await {
+                Ended::Closed(how) => return how,
+                Ended::Parked(parked) => parked,
+            };
+            if !parked.is_quiet {
+                continue;
             }
-            None => tokio::select! {
-                biased;
-                readable = timeout(idle_timeout, parked.client.readable()) => match readable {
-                    Ok(_) => {}
-                    Err(_) => return Ok(()),
+            match &mut parked.asked {
+                Some(Asked { answer, .. }) => {
+                    let answered = tokio::select! {
+                        biased;
+                        answered = answer.as_mut() => answered,
+                        // Also if it has gone: hyper knows what follows from that.
+                        _ = parked.client.speaks() => continue,
+                        () = phase.reached(Phase::Draining) => continue,
+                    };
+                    *answer = Box::pin(ready(answered));
+                }
+                None => tokio::select! {
+                    biased;
+                    speaks = parked.client.speaks() => match speaks {
+                        true => {}
+                        false => return Ok(()),
+                    },
+                    () = sleep(requests.server.header_timeout) => return Ok(()),
+                    () = phase.reached(Phase::Draining) => return Ok(()),
                 },
-                () = phase.reached(Phase::Draining) => return Ok(()),
-            },
+            }
         }
     }
 }
@@ -190,8 +194,7 @@ async fn move_bytes(
                 is_quiet,
             });
         }
-        tick.as_mut()
-            .reset(tokio::time::Instant::now() + PARKED_AFTER);
+        tick.as_mut().reset(Instant::now() + PARKED_AFTER);
     }
     let mut connection = pin!(connection);
     connection.as_mut().graceful_shutdown();

@@ -92,107 +92,116 @@ impl Arrival {
     }
 
     /// Answers the request; every error becomes one response and one log line.
-    pub(super) async fn answer(
+    ///
+    /// While it waits it costs what this future takes. It is no `async fn`, which would keep every argument twice.
+    #[expect(clippy::manual_async_fn, reason = "see above")]
+    pub(super) fn answer(
         self,
         mut request: Request<Incoming>,
         untold: Arc<Untold>,
-    ) -> Response<Body> {
-        let started = Instant::now();
-        let trusted = &self.serving.server.trusted_proxies;
-        let visitor = Visitor::of(self.peer, request.headers(), trusted);
-        let id = RequestId::of(request.headers(), visitor.by_proxy);
-        // For what we answer by ourselves, too.
-        id.put_into(request.headers_mut());
-        let line = self.serving.access_log.then(|| {
-            let path = request
-                .uri()
-                .path_and_query()
-                .map_or("*", |target| target.as_str());
-            (request.method().clone(), path.to_owned())
-        });
-        let mut tells_of = Some(1);
-        let mut response = match surviving(self.dispatch(&visitor, &id, request)).await {
-            Ok(response) => response,
-            Err(error) => {
-                if let Error::Upload(error) = &error
-                    && let Some(limit) = error.limit()
-                {
-                    refused(limit, visitor.address);
+    ) -> impl Future<Output = Response<Body>> + Send {
+        async move {
+            let started = Instant::now();
+            let trusted = &self.serving.server.trusted_proxies;
+            let visitor = Visitor::of(self.peer, request.headers(), trusted);
+            let id = RequestId::of(request.headers(), visitor.by_proxy);
+            // For what we answer by ourselves, too.
+            id.put_into(request.headers_mut());
+            let line = self.serving.access_log.then(|| {
+                let path = request
+                    .uri()
+                    .path_and_query()
+                    .map_or("*", |target| target.as_str());
+                (request.method().clone(), path.to_owned())
+            });
+            let mut tells_of = Some(1);
+            let mut response = match surviving(self.dispatch(&visitor, &id, request)).await {
+                Ok(response) => response,
+                Err(error) => {
+                    if let Error::Upload(error) = &error
+                        && let Some(limit) = error.limit()
+                    {
+                        refused(limit, visitor.address);
+                    }
+                    if let Error::Limited(_) = &error {
+                        tells_of = untold.refused(visitor.address);
+                    }
+                    self.page(&error, &id)
                 }
-                if let Error::Limited(_) = &error {
-                    tells_of = untold.refused(visitor.address);
-                }
-                self.page(&error, &id)
+            };
+            if let Some(hsts) = self.secured.hsts {
+                redirect::add_hsts(response.headers_mut(), hsts);
             }
-        };
-        if let Some(hsts) = self.secured.hsts {
-            redirect::add_hsts(response.headers_mut(), hsts);
+            if let (Some((method, uri)), Some(tells_of)) = (line, tells_of) {
+                let site = self.site.as_ref().map(|site| site.config.name.as_str());
+                tracing::info!(
+                    target: "access",
+                    site = site.filter(|name| !name.is_empty()),
+                    client = %visitor.address,
+                    %method,
+                    uri,
+                    status = response.status().as_u16(),
+                    ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    refused = (tells_of > 1).then_some(tells_of),
+                    request = %id,
+                );
+            }
+            response
         }
-        if let (Some((method, uri)), Some(tells_of)) = (line, tells_of) {
-            let site = self.site.as_ref().map(|site| site.config.name.as_str());
-            tracing::info!(
-                target: "access",
-                site = site.filter(|name| !name.is_empty()),
-                client = %visitor.address,
-                %method,
-                uri,
-                status = response.status().as_u16(),
-                ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                refused = (tells_of > 1).then_some(tells_of),
-                request = %id,
-            );
-        }
-        response
     }
 
-    async fn dispatch(
+    #[expect(clippy::manual_async_fn, reason = "as above")]
+    fn dispatch(
         &self,
         visitor: &Visitor,
         id: &RequestId,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Error> {
-        head::check(&request, self.serving.server.max_target).inspect_err(|error| {
-            if matches!(error, Error::TargetTooLong) {
-                refused(Reason::Target, visitor.address);
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+        async move {
+            head::check(&request, self.serving.server.max_target).inspect_err(|error| {
+                if matches!(error, Error::TargetTooLong) {
+                    refused(Reason::Target, visitor.address);
+                }
+            })?;
+            let path = request.uri().path();
+            if self.role == Role::Site
+                && let Some(page) = self.core.process.acme.challenges.page(path)
+            {
+                return Ok(Response::new(Body::from(Bytes::from(page))));
             }
-        })?;
-        let path = request.uri().path();
-        if self.role == Role::Site
-            && let Some(page) = self.core.process.acme.challenges.page(path)
-        {
-            return Ok(Response::new(Body::from(Bytes::from(page))));
-        }
-        let Some(site) = &self.site else {
-            return match self.role {
-                Role::Admin => Ok(Box::pin(admin::serve(&self.core.process, request)).await),
-                Role::Site | Role::Publish => Err(Error::Misdirected),
+            let Some(site) = &self.site else {
+                return match self.role {
+                    Role::Admin => Ok(Box::pin(admin::serve(&self.core.process, request)).await),
+                    Role::Site | Role::Publish => Err(Error::Misdirected),
+                };
             };
-        };
-        if self.secured.redirects {
-            return Ok(redirect::to_https(&request));
+            if self.secured.redirects {
+                return Ok(redirect::to_https(&request));
+            }
+            let trusted = self.role == Role::Publish
+                || visitor.address.is_in(&site.config.push.publish_allow);
+            let place = match trusted {
+                true => None,
+                false => Some(admit(&site.visitors, visitor, self.route, &request)?),
+            };
+            let response = self
+                .serve(site, visitor, id, trusted, request, place.clone())
+                .await?;
+            Ok(match place {
+                Some(place) => response.map(|body| Body::Counted {
+                    body: Box::new(body),
+                    _place: place,
+                }),
+                None => response,
+            })
         }
-        let trusted =
-            self.role == Role::Publish || visitor.address.is_in(&site.config.push.publish_allow);
-        let place = match trusted {
-            true => None,
-            false => Some(admit(&site.visitors, visitor, self.route, &request)?),
-        };
-        let response = self
-            .serve(site, visitor, id, trusted, request, place.clone())
-            .await?;
-        Ok(match place {
-            Some(place) => response.map(|body| Body::Counted {
-                body: Box::new(body),
-                _place: place,
-            }),
-            None => response,
-        })
     }
 
     /// What the route leads to. `place` goes on with a websocket.
     ///
     /// Every way is boxed: a request keeps room for the largest of its futures, and most of those that wait are polls.
-    async fn serve(
+    #[expect(clippy::manual_async_fn, reason = "as above")]
+    fn serve(
         &self,
         site: &Arc<Site>,
         visitor: &Visitor,
@@ -200,36 +209,41 @@ impl Arrival {
         trusted: bool,
         request: Request<Incoming>,
         place: Option<Place>,
-    ) -> Result<Response<Body>, Error> {
-        let core = self.core.index;
-        match self.route {
-            Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
-            Route::Publish
-            | Route::Stat
-            | Route::ClientPublish
-            | Route::Control
-            | Route::Login
-            | Route::NotFound
-                if handshake::is_handshake(request.headers()) =>
-            {
-                Ok(handshake::Refused::Path.into())
-            }
-            Route::Publish => Ok(Box::pin(push::publish::serve(site, request)).await),
-            Route::ClientPublish => Ok(Box::pin(push::publish::serve_clients(site, request)).await),
-            Route::Subscribe => {
-                Ok(Box::pin(push::subscribe::serve(site, core, request, place)).await)
-            }
-            Route::Stat => Ok(Box::pin(push::statistics::serve(site, &request)).await),
-            Route::Control => Ok(Box::pin(push::publish::refuse_order(site, request)).await),
-            Route::Login => Ok(Box::pin(push::login::serve(site, &request)).await),
-            Route::GuestScript | Route::Events | Route::Pullgate => match site.guest_push() {
-                Some(guests) => {
-                    Ok(Box::pin(for_guests::serve(site, core, guests, self.route, request)).await)
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+        async move {
+            let core = self.core.index;
+            match self.route {
+                Route::Publish | Route::Stat if !trusted => Err(Error::PublishForbidden),
+                Route::Publish
+                | Route::Stat
+                | Route::ClientPublish
+                | Route::Control
+                | Route::Login
+                | Route::NotFound
+                    if handshake::is_handshake(request.headers()) =>
+                {
+                    Ok(handshake::Refused::Path.into())
                 }
-                None => Box::pin(self.forward(site, visitor, id, request, place)).await,
-            },
-            Route::Site => Box::pin(self.forward(site, visitor, id, request, place)).await,
-            Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
+                Route::Publish => Ok(Box::pin(push::publish::serve(site, request)).await),
+                Route::ClientPublish => {
+                    Ok(Box::pin(push::publish::serve_clients(site, request)).await)
+                }
+                Route::Subscribe => {
+                    Ok(Box::pin(push::subscribe::serve(site, core, request, place)).await)
+                }
+                Route::Stat => Ok(Box::pin(push::statistics::serve(site, &request)).await),
+                Route::Control => Ok(Box::pin(push::publish::refuse_order(site, request)).await),
+                Route::Login => Ok(Box::pin(push::login::serve(site, &request)).await),
+                Route::GuestScript | Route::Events | Route::Pullgate => match site.guest_push() {
+                    Some(guests) => Ok(Box::pin(for_guests::serve(
+                        site, core, guests, self.route, request,
+                    ))
+                    .await),
+                    None => Box::pin(self.forward(site, visitor, id, request, place)).await,
+                },
+                Route::Site => Box::pin(self.forward(site, visitor, id, request, place)).await,
+                Route::Admin | Route::NotFound => Ok(push::answer(StatusCode::NOT_FOUND, "")),
+            }
         }
     }
 
@@ -341,10 +355,12 @@ impl Arrival {
 }
 
 /// A panic ends what was asked for, and nothing else: the client is told, and its connection goes on.
-async fn surviving<T>(answering: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+fn surviving<T>(
+    answering: impl Future<Output = Result<T, Error>>,
+) -> impl Future<Output = Result<T, Error>> {
     // What a request shares with others is behind locks that bear it, or only counted.
-    let answered = AssertUnwindSafe(answering).catch_unwind().await;
-    answered.unwrap_or(Err(Error::Panic))
+    let answering = AssertUnwindSafe(answering).catch_unwind();
+    answering.map(|answered| answered.unwrap_or(Err(Error::Panic)))
 }
 
 /// HTTP/1.1 to the site needs a Host, which the client may have named in the target, or not at all (HTTP/1.0).
