@@ -61,56 +61,65 @@ impl Requests {
 
 /// Serves a connection until it ends, or until nothing is under way on it any more once the process drains.
 /// `unasked` counts it until a request comes.
-pub(super) async fn serve(
+///
+/// An idle connection costs what this future takes. It is no `async fn`, which would keep every argument twice.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub(super) fn serve(
     core: Arc<Core>,
     stream: Stream,
     peer: Peer,
     unasked: Counted,
     serves: Arc<Serves>,
     mut phase: Watching,
-) {
-    let server = Arc::clone(&core.process.serving().server);
-    let watch = Watch::default();
-    let stream = Watched::new(stream, &watch, server.send_timeout);
-    let secured = match &serves.tls {
-        None => Secured::Plain(stream),
-        Some(config) => match Box::pin(secure(stream, config, &server, &peer, &mut phase)).await {
-            Some(stream) => stream,
-            None => return,
-        },
-    };
-    let requests = Requests {
-        core,
-        listener: Arc::clone(&serves.listener),
-        peer: Peer {
-            tls: serves.tls.is_some() || peer.tls,
-            ..peer
-        },
-        unasked: Mutex::new(Some(unasked)),
-        untold: Arc::default(),
-        server,
-    };
-    let ended = match &secured {
-        Secured::Tls(tls) if tls::is_http2(tls) => {
-            Box::pin(http2::serve(secured, requests, phase)).await
-        }
-        Secured::Plain(_) | Secured::Tls(_) => http1::serve(secured, requests, watch, phase).await,
-    };
-    match ended {
-        // hyper has answered by itself, or closed: no other line tells of it.
-        Err(error) if error.is_parse() => {
-            if error.is_parse_too_large() {
-                refused(Reason::Head, peer.address);
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let server = Arc::clone(&core.process.serving().server);
+        let watch = Watch::default();
+        let stream = Watched::new(stream, &watch, server.send_timeout);
+        let secured = match &serves.tls {
+            None => Secured::Plain(stream),
+            Some(config) => {
+                match Box::pin(secure(stream, config, &server, &peer, &mut phase)).await {
+                    Some(stream) => stream,
+                    None => return,
+                }
             }
-            tracing::info!(client = %peer.address, %error, "a request was refused");
+        };
+        let requests = Requests {
+            core,
+            listener: Arc::clone(&serves.listener),
+            peer: Peer {
+                tls: serves.tls.is_some() || peer.tls,
+                ..peer
+            },
+            unasked: Mutex::new(Some(unasked)),
+            untold: Arc::default(),
+            server,
+        };
+        let ended = match &secured {
+            Secured::Tls(tls) if tls::is_http2(tls) => {
+                Box::pin(http2::serve(secured, requests, phase)).await
+            }
+            Secured::Plain(_) | Secured::Tls(_) => {
+                http1::serve(secured, requests, watch, phase).await
+            }
+        };
+        match ended {
+            // hyper has answered by itself, or closed: no other line tells of it.
+            Err(error) if error.is_parse() => {
+                if error.is_parse_too_large() {
+                    refused(Reason::Head, peer.address);
+                }
+                tracing::info!(client = %peer.address, %error, "a request was refused");
+            }
+            // The head of the response had gone when its body broke off.
+            Err(error) if error.is_user() => {
+                let cause = error.source().map(ToString::to_string);
+                tracing::warn!(client = %peer.address, %error, cause, "a response was cut off");
+            }
+            // How else a connection ends is its client's business.
+            Ok(()) | Err(_) => {}
         }
-        // The head of the response had gone when its body broke off.
-        Err(error) if error.is_user() => {
-            let cause = error.source().map(ToString::to_string);
-            tracing::warn!(client = %peer.address, %error, cause, "a response was cut off");
-        }
-        // How else a connection ends is its client's business.
-        Ok(()) | Err(_) => {}
     }
 }
 
