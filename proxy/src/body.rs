@@ -26,7 +26,13 @@ pub(crate) use pace::Pace;
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A response body.
-pub(crate) enum Body {
+pub(crate) struct Body {
+    content: Content,
+    /// Of its request, which counts until all of it has been taken.
+    _place: Option<Place>,
+}
+
+enum Content {
     /// Ours, whole.
     Full(Option<Bytes>),
     /// The site's; its connection goes back to the pool behind the last byte.
@@ -35,8 +41,35 @@ pub(crate) enum Body {
     Pieces(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
     /// Any of them, from within [`crate::layers`].
     Layered(UnsyncBoxBody<Bytes, BoxError>),
-    /// Any of them, whose request counts until all of it has been taken.
-    Counted { body: Box<Self>, _place: Place },
+}
+
+impl Body {
+    pub(crate) fn empty() -> Self {
+        Content::Full(None).into()
+    }
+
+    /// The site's. What was leased goes back to the pool behind the last byte.
+    pub(crate) fn upstream(body: Streamed, lease: Lease) -> Self {
+        Content::Upstream(body, Some(lease)).into()
+    }
+
+    /// Ours, as it comes.
+    pub(crate) fn pieces(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Content::Pieces(Box::pin(pieces)).into()
+    }
+
+    /// What [`crate::layers`] have made of one.
+    pub(crate) fn layered(body: UnsyncBoxBody<Bytes, BoxError>) -> Self {
+        Content::Layered(body).into()
+    }
+
+    /// The same, holding the place of its request until all of it has been taken.
+    pub(crate) fn counted(self, place: Option<Place>) -> Self {
+        Self {
+            _place: place,
+            ..self
+        }
+    }
 }
 
 impl Default for Body {
@@ -45,15 +78,18 @@ impl Default for Body {
     }
 }
 
-impl Body {
-    pub(crate) fn empty() -> Self {
-        Self::Full(None)
+impl From<Content> for Body {
+    fn from(content: Content) -> Self {
+        Self {
+            content,
+            _place: None,
+        }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self::Full((!bytes.is_empty()).then_some(bytes))
+        Content::Full((!bytes.is_empty()).then_some(bytes)).into()
     }
 }
 
@@ -65,9 +101,9 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut *self {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Upstream(body, lease) => {
+        match &mut self.content {
+            Content::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Upstream(body, lease) => {
                 let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
                 if (frame.is_none() || body.is_end_stream())
                     && let Some(lease) = lease.take()
@@ -76,34 +112,31 @@ impl HttpBody for Body {
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            Self::Pieces(pieces) => {
+            Content::Pieces(pieces) => {
                 let piece = ready!(pieces.as_mut().poll_next(cx));
                 Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
-            Self::Layered(body) => Pin::new(body).poll_frame(cx),
-            Self::Counted { body, .. } => Pin::new(&mut **body).poll_frame(cx),
+            Content::Layered(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(bytes) => bytes.is_none(),
-            Self::Upstream(body, _) => body.is_end_stream(),
-            Self::Pieces(_) => false,
-            Self::Layered(body) => body.is_end_stream(),
-            Self::Counted { body, .. } => body.is_end_stream(),
+        match &self.content {
+            Content::Full(bytes) => bytes.is_none(),
+            Content::Upstream(body, _) => body.is_end_stream(),
+            Content::Pieces(_) => false,
+            Content::Layered(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(bytes) => {
+        match &self.content {
+            Content::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Upstream(body, _) => body.size_hint(),
-            Self::Pieces(_) => SizeHint::default(),
-            Self::Layered(body) => body.size_hint(),
-            Self::Counted { body, .. } => body.size_hint(),
+            Content::Upstream(body, _) => body.size_hint(),
+            Content::Pieces(_) => SizeHint::default(),
+            Content::Layered(body) => body.size_hint(),
         }
     }
 }

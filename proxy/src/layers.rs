@@ -77,7 +77,7 @@ where
             async move { Ok::<_, Infallible>(answer.await) }
         }));
     let Ok(response) = TowerToHyperService::new(service).call(request).await;
-    response.map(|body| Body::Layered(body.boxed_unsync()))
+    response.map(|body| Body::layered(body.boxed_unsync()))
 }
 
 /// Always on, so that a panic's line has it too.
@@ -151,7 +151,7 @@ mod tests {
         assert!(compressed.len() < text.len() / 10);
 
         let events = of("text/event-stream", |text| {
-            Body::Pieces(Box::pin(stream::iter([Bytes::from(text)])))
+            Body::pieces(stream::iter([Bytes::from(text)]))
         })
         .await;
         assert_eq!(bytes(events).await, text);

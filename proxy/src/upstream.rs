@@ -102,10 +102,8 @@ fn streamed(
             lease.give_back();
             return Body::empty();
         }
-        Body::Upstream(
-            Streamed::new(body, Pace::unhurried(terms.response_timeout)),
-            Some(lease),
-        )
+        let pace = Pace::unhurried(terms.response_timeout);
+        Body::upstream(Streamed::new(body, pace), lease)
     }))
 }
 

@@ -81,7 +81,7 @@ pub(crate) async fn serve<B>(
         every: site.config.push.ping_interval,
         until: Instant::now() + good_for,
     };
-    let mut response = Response::new(Body::Pieces(Box::pin(stream::unfold(events, next))));
+    let mut response = Response::new(Body::pieces(stream::unfold(events, next)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

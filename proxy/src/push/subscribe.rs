@@ -123,7 +123,7 @@ fn messages(first: &[Arc<Message>], mut rest: Missed, format: Format) -> Respons
             Some((rest.encoded(&piece, format), rest))
         };
         let pieces = stream::iter([first]).chain(stream::unfold(rest, next));
-        *response.body_mut() = Body::Pieces(Box::pin(pieces));
+        *response.body_mut() = Body::pieces(pieces);
     }
     response
 }

@@ -187,13 +187,7 @@ impl Arrival {
             let response = self
                 .serve(site, visitor, id, trusted, request, place.clone())
                 .await?;
-            Ok(match place {
-                Some(place) => response.map(|body| Body::Counted {
-                    body: Box::new(body),
-                    _place: place,
-                }),
-                None => response,
-            })
+            Ok(response.map(|body| body.counted(place)))
         }
     }
 
