@@ -8,17 +8,22 @@ use super::visitor::{Client, Visitor, forwarded_host};
 use super::visitor::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::net::peer::Peer;
 
-/// Headers of one connection, never forwarded.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-const HOP_BY_HOP_UNREGISTERED: [&str; 2] = ["keep-alive", "proxy-connection"];
+/// Whether a header belongs to one connection, and is never forwarded. By its text, which is the quickest way to look at
+/// every header there is.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// What `Connection` says beside names of headers, or of such as go anyway.
 const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
@@ -36,9 +41,6 @@ const NEEDED: [HeaderName; 7] = [
 
 /// Removes what belongs to one connection, with everything that any `Connection` line names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let is_usual = |name: &HeaderName| {
-        HOP_BY_HOP.contains(name) || HOP_BY_HOP_UNREGISTERED.contains(&name.as_str())
-    };
     let named = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -52,7 +54,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         })
         .filter_map(|name| name.parse().ok())
         .filter(|name| !NEEDED.contains(name));
-    let usual = headers.keys().filter(|name| is_usual(name)).cloned();
+    let usual = headers.keys().filter(|name| is_hop_by_hop(name)).cloned();
     let gone: Vec<HeaderName> = named.chain(usual).collect();
     for name in gone {
         headers.remove(name);
@@ -72,7 +74,7 @@ pub(crate) fn remove_forged(headers: &mut HeaderMap, ours: &[&HeaderName]) {
     let forged: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
-            name.as_str().contains('_')
+            name.as_str().bytes().any(|byte| byte == b'_')
                 || name.as_str() == "proxy"
                 || ours.iter().any(|ours| alike(name.as_str(), ours.as_str()))
         })
@@ -85,7 +87,11 @@ pub(crate) fn remove_forged(headers: &mut HeaderMap, ours: &[&HeaderName]) {
 
 /// Tells the site who came: `X-Real-IP`, `X-Forwarded-*` and `Forwarded`, rebuilt from what is known.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: Peer, visitor: &Visitor) {
-    let chain = visitor.chain(peer, headers);
+    let address = visitor.address.ip().to_string();
+    let chain = match visitor.by_proxy {
+        true => visitor.chain(peer, headers),
+        false => address.clone(),
+    };
     let host = match visitor.by_proxy {
         true => forwarded_host(headers),
         false => None,
@@ -100,7 +106,6 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: Peer, visitor: &Visit
         headers.remove(name);
     }
     let proto = if visitor.https { "https" } else { "http" };
-    let address = visitor.address.ip().to_string();
     let node = match visitor.address {
         Client::Known(IpAddr::V6(_)) => ["\"[", &address, "]\""],
         Client::Known(IpAddr::V4(_)) => ["", &address, ""],
