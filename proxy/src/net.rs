@@ -46,21 +46,23 @@ impl Stream {
 
     /// Waits until it can be read or written, as asked. One task at a time may wait: it is forgotten for the next.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        // Tokio's own futures for it take 100 bytes, and leave the memory of a task that has polled the socket to it.
-        poll_fn(|cx| {
-            let mut ready = Ready::EMPTY;
-            if interest.is_readable() && self.poll_read_ready(cx)?.is_ready() {
-                ready |= Ready::READABLE;
-            }
-            if interest.is_writable() && self.poll_write_ready(cx)?.is_ready() {
-                ready |= Ready::WRITABLE;
-            }
-            match ready.is_empty() {
-                true => Poll::Pending,
-                false => Poll::Ready(Ok(ready)),
-            }
-        })
-        .await
+        poll_fn(|cx| self.poll_ready(cx, interest)).await
+    }
+
+    /// See [`Self::ready`]. Tokio's own futures for it take 100 bytes, and leave the memory of a task that has polled the
+    /// socket to it.
+    fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<Ready>> {
+        let mut ready = Ready::EMPTY;
+        if interest.is_readable() && self.poll_read_ready(cx)?.is_ready() {
+            ready |= Ready::READABLE;
+        }
+        if interest.is_writable() && self.poll_write_ready(cx)?.is_ready() {
+            ready |= Ready::WRITABLE;
+        }
+        match ready.is_empty() {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(ready)),
+        }
     }
 
     /// Waits until bytes are there to be read; false when there will be none.

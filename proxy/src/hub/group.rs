@@ -10,53 +10,92 @@ use super::subscriber::{Closed, Subscriber};
 /// The subscribers of one channel on one core.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// By number, so the oldest is first. A tree, because there may be 100,000 that all go at once.
-    members: Mutex<BTreeMap<u64, Arc<Subscriber>>>,
+    members: Mutex<Members>,
     /// Whether there was no room for a message to them, and the core has yet to hear of it.
     behind: AtomicBool,
 }
 
+/// By number, which only grows: the oldest is first.
+#[derive(Debug, Clone)]
+struct Members {
+    /// Beside a tree, which would be larger than all the rest: most channels have one subscriber.
+    first: Option<Arc<Subscriber>>,
+    /// A tree, because there may be 100,000 that all go at once.
+    others: BTreeMap<u64, Arc<Subscriber>>,
+}
+
+impl Members {
+    fn add(&mut self, subscriber: Arc<Subscriber>) {
+        if self.first.is_none() {
+            self.first = Some(subscriber);
+        } else {
+            self.others.insert(subscriber.number(), subscriber);
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        match &self.first {
+            Some(first) if first.number() == number => {
+                self.first = self.others.pop_first().map(|(_, next)| next);
+            }
+            Some(_) | None => {
+                self.others.remove(&number);
+            }
+        }
+    }
+
+    /// The oldest first.
+    fn all(&self) -> impl Iterator<Item = &Arc<Subscriber>> {
+        self.first.iter().chain(self.others.values())
+    }
+}
+
 impl Group {
     pub(super) fn of(subscriber: &Arc<Subscriber>) -> Self {
-        let first = (subscriber.number(), Arc::clone(subscriber));
         Self {
-            members: Mutex::new(BTreeMap::from([first])),
+            members: Mutex::new(Members {
+                first: Some(Arc::clone(subscriber)),
+                others: BTreeMap::new(),
+            }),
             behind: AtomicBool::new(false),
         }
     }
 
     pub(super) fn add(&self, subscriber: &Arc<Subscriber>) {
-        self.members()
-            .insert(subscriber.number(), Arc::clone(subscriber));
+        self.members().add(Arc::clone(subscriber));
     }
 
     /// Takes a member out; true when none is left.
     pub(super) fn remove(&self, subscriber: &Subscriber) -> bool {
         let mut members = self.members();
-        members.remove(&subscriber.number());
-        members.is_empty()
+        members.remove(subscriber.number());
+        members.first.is_none()
     }
 
     pub(super) fn push(&self, message: &Arc<Outgoing>) {
-        for member in self.members().values() {
+        for member in self.members().all() {
             member.push(message);
         }
     }
 
     pub(super) fn close(&self, why: Closed) {
-        for member in self.members().values() {
+        for member in self.members().all() {
             member.close(why);
         }
     }
 
     /// By number, as they are now.
-    pub(super) fn subscribers(&self) -> BTreeMap<u64, Arc<Subscriber>> {
-        self.members().clone()
+    pub(super) fn subscribers(&self) -> impl Iterator<Item = (u64, Arc<Subscriber>)> + use<> {
+        let Members { first, others } = self.members().clone();
+        first
+            .map(|first| (first.number(), first))
+            .into_iter()
+            .chain(others)
     }
 
     /// See [`Subscriber::close_proven_before`].
     pub(super) fn close_proven_before(&self, key: u32) {
-        for member in self.members().values() {
+        for member in self.members().all() {
             member.close_proven_before(key);
         }
     }
@@ -73,19 +112,19 @@ impl Group {
 
     pub(super) fn open(&self) -> usize {
         self.members()
-            .values()
+            .all()
             .filter(|member| member.is_open())
             .count()
     }
 
     pub(super) fn oldest_open(&self) -> Option<Arc<Subscriber>> {
         self.members()
-            .values()
+            .all()
             .find(|member| member.is_open())
             .map(Arc::clone)
     }
 
-    fn members(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Subscriber>>> {
+    fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,9 @@
 //! A client's connection behind a 101: read and written when the socket is ready, so that an idle one needs no buffer
 //! of ours. By TLS, what the session holds counts as the kernel's: see [`Switched::ready`].
 
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll, ready};
 
 use rustls::ServerConnection;
 use tokio::io::{AsyncWriteExt, Interest, Ready};
@@ -34,24 +36,28 @@ impl Switched {
     /// Waits until it can be read or written, as asked. What a session has decrypted can be read, and it can be written
     /// when the socket has taken all that it has encrypted, which is seen to here whatever was asked.
     pub(crate) async fn ready(&mut self, interest: Interest) -> io::Result<Ready> {
+        poll_fn(|cx| self.poll_ready(cx, interest)).await
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<Ready>> {
         loop {
             let Some(session) = &mut self.session else {
-                return self.stream.ready(interest).await;
+                return self.stream.poll_ready(cx, interest);
             };
             flush(&self.stream, session)?;
             // It wants no more before that has been read, or its end seen.
             if interest.is_readable() && !session.wants_read() {
-                return Ok(match session.wants_write() {
+                return Poll::Ready(Ok(match session.wants_write() {
                     true => Ready::READABLE,
                     false => Ready::READABLE | Ready::WRITABLE,
-                });
+                }));
             }
             if !session.wants_write() {
-                return self.stream.ready(interest).await;
+                return self.stream.poll_ready(cx, interest);
             }
-            let ready = self.stream.ready(interest | Interest::WRITABLE).await?;
+            let ready = ready!(self.stream.poll_ready(cx, interest | Interest::WRITABLE))?;
             if interest.is_readable() && ready.is_readable() {
-                return Ok(Ready::READABLE);
+                return Poll::Ready(Ok(Ready::READABLE));
             }
         }
     }

@@ -108,7 +108,20 @@ fn serve(
             format,
         };
         let end = match &mut subscribed {
-            Ok((listening, missed)) => client.converse(listening, missed).await,
+            Ok((listening, missed)) => {
+                let site = Arc::clone(&client.site);
+                let _connected = site.statistics.connected(Transport::Websocket);
+                let mut went_on = match missed.take() {
+                    Some(missed) => Box::pin(client.catch_up(missed, listening)).await,
+                    None => Ok(()),
+                };
+                loop {
+                    match went_on {
+                        Ok(()) => went_on = client.step(listening).await,
+                        Err(end) => break end,
+                    }
+                }
+            }
             Err(status) => refused(*status),
         };
         drop(subscribed);
@@ -137,26 +150,6 @@ struct Listening {
 }
 
 impl Client {
-    /// Everything between the handshake and the end.
-    async fn converse(
-        &mut self,
-        listening: &mut Listening,
-        missed: &mut Option<Box<Missed>>,
-    ) -> End {
-        let site = Arc::clone(&self.site);
-        let _connected = site.statistics.connected(Transport::Websocket);
-        if let Some(missed) = missed.take()
-            && let Err(end) = Box::pin(self.catch_up(missed, listening)).await
-        {
-            return end;
-        }
-        loop {
-            if let Err(end) = self.step(listening).await {
-                return end;
-            }
-        }
-    }
-
     /// Sends what was missed, a piece behind the other as the client takes them.
     async fn catch_up(
         &mut self,
