@@ -72,3 +72,8 @@ cargo_fuzz() {
   say "installing cargo-fuzz $version"
   quietly cargo install --locked --root "$tools" --force "cargo-fuzz@$version"
 }
+
+# rust_tests ARGUMENT...: as `cargo test`. Tests wait for most of their time: three of them keep a core busy.
+rust_tests() {
+  RUST_TEST_THREADS=$((3 * $(nproc))) cargo test --locked --workspace "$@"
+}
