@@ -195,13 +195,19 @@ impl Soak {
     }
 
     /// Messages that somebody should have and has not.
-    fn lacking(&self) -> usize {
-        let lack = |channel: &Rc<Channel>| -> usize {
-            let subscribers = channel.subscribers.borrow();
-            let lack = |had: &Rc<RefCell<Had>>| had.borrow().lacks(&channel.ledger).len();
-            subscribers.iter().map(lack).sum()
-        };
-        self.all_channels().map(lack).sum()
+    fn lacking(&self) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for channel in self.all_channels() {
+            for (nth, had) in channel.subscribers.borrow().iter().enumerate() {
+                let had = had.borrow();
+                let lacks = had.lacks(&channel.ledger).into_iter();
+                let of = (&channel.id, nth, had.last());
+                lacking.extend(
+                    lacks.map(|number| format!("{number} (channel, subscriber, its last: {of:?})")),
+                );
+            }
+        }
+        lacking
     }
 
     /// One after the other for those that are numbered.
@@ -307,7 +313,7 @@ async fn traffic(soak: &Rc<Soak>, site: Site, engine: Engine) -> Memory {
         upgrading.await.unwrap();
     }
     let settled = async {
-        while soak.lacking() > 0 {
+        while !soak.lacking().is_empty() {
             sleep(SAMPLING).await;
         }
     };

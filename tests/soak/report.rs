@@ -68,12 +68,17 @@ pub(super) fn conclude(soak: &Soak, memory: &Memory) {
     println!("{:40}{:>9}", "guests' numbers", soak.numbers.borrow().len());
     println!("{:40}{:>9}", "kills of the site", soak.back_end.kills());
     println!("{:40}{:>9}", "kills of Redis", soak.redis.kills());
-    println!("{:40}{lacking:>9}", "messages lost");
+    println!("{:40}{:>9}", "messages lost", lacking.len());
     println!("{:40}{:>9}", "other errors", wrong.len());
     print!("{memory}");
 
     let first: Vec<_> = wrong.iter().take(10).collect();
-    assert!(wrong.is_empty(), "{first:#?}\n{}", soak.server.log());
-    assert_eq!(lacking, 0, "messages were lost\n{}", soak.server.log());
+    assert!(
+        wrong.is_empty(),
+        "{first:#?}\nlost: {lacking:#?}\n{}",
+        soak.server.log()
+    );
+    let log = || soak.server.log();
+    assert!(lacking.is_empty(), "lost: {lacking:#?}\n{}", log());
     assert!(memory.is_flat(), "memory is not flat: {memory}");
 }
