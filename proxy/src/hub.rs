@@ -19,8 +19,7 @@ pub(crate) mod outgoing;
 mod shared;
 pub(crate) mod subscriber;
 
-use std::collections::VecDeque;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -301,16 +300,13 @@ impl Hub {
             subscriber.close(Closed::Drained);
         }
         for receiver in receivers {
-            let group = || vec![(core, Arc::new(Group::of(&subscriber)))];
-            match sequence.channels.entry(*receiver) {
-                Entry::Vacant(none) => {
-                    none.insert(group());
-                }
-                Entry::Occupied(mut groups) => {
-                    match groups.get().iter().find(|(at, _)| *at == core) {
-                        Some((_, there)) => there.add(&subscriber),
-                        None => groups.get_mut().extend(group()),
-                    }
+            let groups = sequence.channels.entry(*receiver).or_default();
+            match groups.iter().find(|(at, _)| *at == core) {
+                Some((_, group)) => group.add(&subscriber),
+                None => {
+                    // Most channels have no other.
+                    groups.reserve_exact(1);
+                    groups.push((core, Arc::new(Group::of(&subscriber))));
                 }
             }
         }

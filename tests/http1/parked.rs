@@ -53,6 +53,12 @@ fn response(stream: &mut (impl Read + Write), length: usize) -> (Vec<String>, St
     (lines, String::from_utf8(body).unwrap())
 }
 
+/// The head of a poll of channel A, with these lines.
+fn poll(server: &Server, more: &str) -> String {
+    let channel = signed(server, A);
+    format!("GET /bitrix/sub/?CHANNEL_ID={channel} HTTP/1.1\r\nHost: h\r\n{more}\r\n")
+}
+
 fn ended(stream: &mut TcpStream) -> bool {
     !matches!(stream.read(&mut [0]), Ok(1))
 }
@@ -159,10 +165,7 @@ fn bytes_now_and_then_do_not_keep_a_connection() {
 #[test]
 fn a_poll_that_waits_gets_its_message_and_is_missed_when_it_goes() {
     let server = push::start("");
-    let head = format!(
-        "GET /bitrix/sub/?CHANNEL_ID={} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-        signed(&server, A)
-    );
+    let head = poll(&server, "Connection: close\r\n");
     let mut stream = connect(&server.site);
     stream.write_all(head.as_bytes()).unwrap();
     sleep(PARKED);
@@ -183,10 +186,7 @@ fn a_poll_that_waits_gets_its_message_and_is_missed_when_it_goes() {
 #[test]
 fn a_stop_answers_a_poll_that_waits() {
     let server = push::start("");
-    let head = format!(
-        "GET /bitrix/sub/?CHANNEL_ID={} HTTP/1.1\r\nHost: h\r\n\r\n",
-        signed(&server, A)
-    );
+    let head = poll(&server, "");
     let (mut asking, mut idle) = (connect(&server.site), connect(&server.site));
     asking.write_all(head.as_bytes()).unwrap();
     idle.write_all(b"OPTIONS /bitrix/sub/ HTTP/1.1\r\nHost: h\r\n\r\n")

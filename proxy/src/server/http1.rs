@@ -24,6 +24,7 @@ use crate::net::client::Client;
 use crate::net::secured::Secured;
 use crate::net::watched::Watch;
 use crate::phase::{Phase, Watching};
+use crate::upstream::headers::has_token;
 
 /// How often hyper's connections are looked at for one that can be parked.
 const PARKED_AFTER: Duration = Duration::from_secs(1);
@@ -231,13 +232,6 @@ fn stand_in(request: &Request<Incoming>) -> Option<&'static [u8]> {
         (Version::HTTP_10, false) => Some(b"GET / HTTP/1.0\r\n\r\n"),
         _ => None,
     }
-}
-
-fn has_token(value: &HeaderValue, token: &str) -> bool {
-    let value = value.to_str().unwrap_or_default();
-    value
-        .split(',')
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
 }
 
 /// The client is to come back over another connection, if another process is about to take over.

@@ -39,6 +39,13 @@ const NEEDED: [HeaderName; 7] = [
     X_FORWARDED_PROTO,
 ];
 
+/// Whether a line that lists tokens has this one, in whatever case.
+pub(crate) fn has_token(line: &HeaderValue, token: &str) -> bool {
+    let line = line.to_str().unwrap_or_default();
+    line.split(',')
+        .any(|listed| listed.trim().eq_ignore_ascii_case(token))
+}
+
 /// Removes what belongs to one connection, with everything that any `Connection` line names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = headers
@@ -88,13 +95,9 @@ pub(crate) fn remove_forged(headers: &mut HeaderMap, ours: &[&HeaderName]) {
 /// Tells the site who came: `X-Real-IP`, `X-Forwarded-*` and `Forwarded`, rebuilt from what is known.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: Peer, visitor: &Visitor) {
     let address = visitor.address.ip().to_string();
-    let chain = match visitor.by_proxy {
-        true => visitor.chain(peer, headers),
-        false => address.clone(),
-    };
-    let host = match visitor.by_proxy {
-        true => forwarded_host(headers),
-        false => None,
+    let (chain, host) = match visitor.by_proxy {
+        true => (visitor.chain(peer, headers), forwarded_host(headers)),
+        false => (address.clone(), None),
     };
     let host = host.or_else(|| headers.get(header::HOST).cloned());
     let unproven: Vec<HeaderName> = headers

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, timeout_at};
 
+use super::headers::has_token;
 use super::pool::{Attempts, Pool};
 use crate::body::Body;
 use crate::body::request::RequestBody;
@@ -21,6 +22,10 @@ use crate::error::Error;
 
 /// Whether a request asks for a websocket in the way of RFC 6455: no body, both headers.
 pub(crate) fn wants_websocket(parts: &request::Parts) -> bool {
+    let lists = |name, token| {
+        let mut lines = parts.headers.get_all(name).iter();
+        lines.any(|line| has_token(line, token))
+    };
     parts.method == Method::GET
         && parts.version == Version::HTTP_11
         && !parts.headers.contains_key(header::TRANSFER_ENCODING)
@@ -28,8 +33,8 @@ pub(crate) fn wants_websocket(parts: &request::Parts) -> bool {
             .headers
             .get(header::CONTENT_LENGTH)
             .is_none_or(|length| length == "0")
-        && has_token(&parts.headers, header::CONNECTION, "upgrade")
-        && has_token(&parts.headers, header::UPGRADE, "websocket")
+        && lists(header::CONNECTION, "upgrade")
+        && lists(header::UPGRADE, "websocket")
 }
 
 /// Forwards an upgrade on a connection of its own. An answer other than 101 is an ordinary one. `counted` lives as
@@ -138,13 +143,4 @@ impl AsyncWrite for Heard {
 fn add_upgrade(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
 }
